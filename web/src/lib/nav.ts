@@ -1,0 +1,54 @@
+// The pages of the application, where they stand in the navigation, and who sees them there.
+
+export interface NavItem {
+  label: string;
+  path: string;
+  icon: string;
+  /** Any one of these permissions shows the page. */
+  needs: string[];
+}
+
+export interface NavGroup {
+  label: string;
+  items: NavItem[];
+}
+
+export const NAV: NavGroup[] = [
+  { label: 'Work', items: [{ label: 'Inbox', path: '/inbox', icon: 'inbox', needs: ['approval:read'] }] },
+  {
+    label: 'Automate',
+    items: [
+      { label: 'Workflows', path: '/workflows', icon: 'workflow', needs: ['workflow:read'] },
+      { label: 'Runs', path: '/runs', icon: 'run', needs: ['run:read', 'run:read_own'] },
+    ],
+  },
+  {
+    label: 'Govern',
+    items: [
+      { label: 'Access', path: '/access', icon: 'access', needs: ['assignment:read', 'assignment:read_own'] },
+      { label: 'People', path: '/people', icon: 'people', needs: ['person:read'] },
+      { label: 'Roles', path: '/roles', icon: 'role', needs: ['role:read'] },
+      { label: 'Documents', path: '/documents', icon: 'document', needs: ['document:read', 'document:read_own'] },
+      { label: 'Connectors', path: '/connectors', icon: 'connector', needs: ['connector:read'] },
+    ],
+  },
+  { label: 'Insight', items: [{ label: 'Audit log', path: '/audit', icon: 'audit', needs: ['audit:read'] }] },
+  {
+    label: 'Operate',
+    items: [
+      { label: 'Overview', path: '/overview', icon: 'overview', needs: ['system:read'] },
+      { label: 'Jobs', path: '/jobs', icon: 'job', needs: ['job:read'] },
+      { label: 'System log', path: '/logs', icon: 'log', needs: ['log:read'] },
+    ],
+  },
+  {
+    label: 'Admin',
+    items: [{ label: 'Settings', path: '/settings', icon: 'settings', needs: ['settings:read'] }],
+  },
+];
+
+export function visibleNav(can: (permissions: string[]) => boolean): NavGroup[] {
+  return NAV.map((group) => ({ ...group, items: group.items.filter((item) => can(item.needs)) })).filter(
+    (group) => group.items.length > 0,
+  );
+}

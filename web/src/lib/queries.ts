@@ -1,0 +1,83 @@
+// Every read of the API: its key, its address, its type.
+import { keepPreviousData } from '@tanstack/svelte-query';
+import { api, type QueryValue } from './api';
+import type {
+  AccessDocument,
+  Approval,
+  Assignment,
+  AuditEntry,
+  Connector,
+  Health,
+  Job,
+  JobCounts,
+  LogEntry,
+  Page,
+  Person,
+  Role,
+  Run,
+  RunDetail,
+  RunEvent,
+  RunStep,
+  Schedule,
+  Setting,
+  SystemInfo,
+  Workflow,
+  WorkflowWithDefinition,
+} from './types';
+
+export type Filter = Record<string, QueryValue>;
+
+function list<T>(path: string, filter: Filter = {}) {
+  return {
+    queryKey: [path, filter] as const,
+    queryFn: ({ signal }: { signal: AbortSignal }) => api.get<Page<T>>(path, { query: filter, signal }),
+    // A changed filter keeps the old rows on the page until the new ones are here.
+    placeholderData: keepPreviousData,
+  };
+}
+
+function one<T>(path: string) {
+  return {
+    queryKey: [path] as const,
+    queryFn: ({ signal }: { signal: AbortSignal }) => api.get<T>(path, { signal }),
+  };
+}
+
+const id = encodeURIComponent;
+
+export const queries = {
+  approvals: (filter: Filter) => list<Approval>('/api/approvals', filter),
+  approval: (key: string) => one<Approval>(`/api/approvals/${id(key)}`),
+  workflows: (filter: Filter = {}) => list<Workflow>('/api/workflows', filter),
+  workflow: (key: string) => one<WorkflowWithDefinition>(`/api/workflows/${id(key)}`),
+  workflowVersions: (key: string) => one<{ items: Workflow[] }>(`/api/workflows/${id(key)}/versions`),
+  runs: (filter: Filter) => list<Run>('/api/runs', filter),
+  run: (key: string) => one<RunDetail>(`/api/runs/${id(key)}`),
+  runSteps: (key: string) => one<{ items: RunStep[] }>(`/api/runs/${id(key)}/steps`),
+  people: (filter: Filter = {}) => list<Person>('/api/people', filter),
+  roles: (filter: Filter = {}) => list<Role>('/api/roles', filter),
+  assignments: (filter: Filter = {}) => list<Assignment>('/api/assignments', filter),
+  assignment: (key: string) => one<Assignment>(`/api/assignments/${id(key)}`),
+  documents: (filter: Filter = {}) => list<AccessDocument>('/api/documents', filter),
+  connectors: (filter: Filter = {}) => list<Connector>('/api/connectors', filter),
+  jobs: (filter: Filter = {}) => list<Job>('/api/jobs', filter),
+  jobCounts: () => one<JobCounts>('/api/jobs/counts'),
+  systemSchedules: () => list<Schedule>('/api/schedules', { kind: 'system' }),
+  audit: (filter: Filter = {}) => list<AuditEntry>('/api/audit', filter),
+  logs: (filter: Filter = {}) => list<LogEntry>('/api/logs', filter),
+  system: () => one<SystemInfo>('/api/system'),
+  securitySettings: () => one<{ stuckRunTimeoutMinutes: Setting<number> }>('/api/settings/security'),
+  loggingSettings: () => one<{ retentionDays: Setting<number>; level: Setting<string> }>('/api/settings/logging'),
+  health: () => ({
+    queryKey: ['/api/health'] as const,
+    // A degraded server answers 503 with the same shape.
+    queryFn: ({ signal }: { signal: AbortSignal }) => api.get<Health>('/api/health', { signal, accept: [503] }),
+  }),
+  runEvents: (key: string) => ({
+    queryKey: [`/api/runs/${id(key)}/events`] as const,
+    queryFn: ({ signal, pageParam }: { signal: AbortSignal; pageParam: string | null }) =>
+      api.get<Page<RunEvent>>(`/api/runs/${id(key)}/events`, { query: { cursor: pageParam, limit: 200 }, signal }),
+    initialPageParam: null as string | null,
+    getNextPageParam: (last: Page<RunEvent>) => last.nextCursor,
+  }),
+};

@@ -1,0 +1,68 @@
+// One word, one glyph and one tone for every state the server can answer.
+import { words } from './format';
+
+export type Tone = 'ok' | 'warn' | 'bad' | 'info' | 'idle';
+export type Glyph = 'check' | 'cross' | 'dot' | 'ring' | 'clock' | 'warning' | 'half' | 'dash';
+
+export interface StatusLook {
+  word: string;
+  tone: Tone;
+  glyph: Glyph;
+}
+
+const LOOKS: Record<string, [Tone, Glyph, string?]> = {
+  // runs, steps, jobs
+  pending: ['info', 'ring'],
+  running: ['info', 'half'],
+  waiting: ['warn', 'clock'],
+  completed: ['ok', 'check'],
+  failed: ['bad', 'cross'],
+  cancelled: ['idle', 'dash'],
+  skipped: ['idle', 'dash'],
+  delayed: ['warn', 'clock'],
+  // approvals and documents
+  approved: ['ok', 'check'],
+  rejected: ['bad', 'cross'],
+  submitted: ['info', 'ring'],
+  withdrawn: ['idle', 'dash'],
+  expired: ['idle', 'dash'],
+  // workflows and roles
+  draft: ['idle', 'ring'],
+  active: ['ok', 'dot'],
+  deprecated: ['idle', 'dash'],
+  inactive: ['idle', 'dash'],
+  // assignments and grants
+  scheduled: ['info', 'clock'],
+  provisioning: ['info', 'half'],
+  partially_provisioned: ['warn', 'warning'],
+  expiring: ['warn', 'clock'],
+  revoking: ['info', 'half'],
+  revoked: ['idle', 'dash'],
+  provisioned: ['ok', 'check'],
+  deprovisioning: ['info', 'half'],
+  deprovisioned: ['idle', 'dash', 'Removed'],
+  orphaned: ['bad', 'warning'],
+  // health
+  ok: ['ok', 'check', 'OK'],
+  warning: ['warn', 'warning'],
+  down: ['bad', 'cross'],
+  degraded: ['bad', 'warning'],
+  // log levels
+  error: ['bad', 'cross'],
+  warn: ['warn', 'warning', 'Warning'],
+  info: ['info', 'dot'],
+  debug: ['idle', 'dot'],
+  trace: ['idle', 'dot'],
+};
+
+const JOB_LOOKS: Record<string, [Tone, Glyph, string?]> = {
+  waiting: ['info', 'ring'],
+  active: ['info', 'half'],
+};
+
+/** `kind` sets apart the words that two kinds of things share with different meanings. */
+export function statusLook(status: string, kind?: 'job'): StatusLook {
+  const key = status.toLowerCase();
+  const [tone, glyph, word] = (kind === 'job' ? JOB_LOOKS[key] : undefined) ?? LOOKS[key] ?? ['idle', 'dot'];
+  return { word: word ?? words(key), tone, glyph };
+}

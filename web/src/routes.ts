@@ -1,0 +1,32 @@
+import type { Component } from 'svelte';
+
+export interface Route {
+  path: string;
+  /** Pages without parameters in their path take no props, so the type leaves the props open. */
+  load: () => Promise<{ default: Component<any> }>;
+}
+
+const pages: Route[] = [
+  { path: '/inbox', load: () => import('./pages/Inbox.svelte') },
+  { path: '/workflows', load: () => import('./pages/Workflows.svelte') },
+  { path: '/workflows/:id', load: () => import('./pages/Workflow.svelte') },
+  { path: '/runs', load: () => import('./pages/Runs.svelte') },
+  { path: '/runs/:id', load: () => import('./pages/Run.svelte') },
+  { path: '/access', load: () => import('./pages/Access.svelte') },
+  { path: '/people', load: () => import('./pages/People.svelte') },
+  { path: '/roles', load: () => import('./pages/Roles.svelte') },
+  { path: '/documents', load: () => import('./pages/Documents.svelte') },
+  { path: '/connectors', load: () => import('./pages/Connectors.svelte') },
+  { path: '/audit', load: () => import('./pages/Audit.svelte') },
+  { path: '/overview', load: () => import('./pages/Overview.svelte') },
+  { path: '/jobs', load: () => import('./pages/Jobs.svelte') },
+  { path: '/logs', load: () => import('./pages/Logs.svelte') },
+  { path: '/settings', load: () => import('./pages/Settings.svelte') },
+];
+
+// The gallery of components is a tool for whoever works on them; a build leaves it out.
+const development: Route[] = import.meta.env.DEV
+  ? [{ path: '/design', load: () => import('./pages/Design.svelte') }]
+  : [];
+
+export const routes: Route[] = [...pages, ...development];
