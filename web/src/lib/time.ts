@@ -23,13 +23,15 @@ function plural(count: number, unit: string): string {
   return `${count} ${unit}${count === 1 ? '' : 's'}`;
 }
 
+/** Rounded down, so that neither an age nor the time that is left is made longer than it is. */
 function amount(distance: number): string {
-  if (distance < 45 * SECOND) return plural(Math.max(1, Math.round(distance / SECOND)), 'second');
-  if (distance < 50 * MINUTE) return plural(Math.max(1, Math.round(distance / MINUTE)), 'minute');
-  if (distance < 22 * HOUR) return plural(Math.max(1, Math.round(distance / HOUR)), 'hour');
-  if (distance < 45 * DAY) return plural(Math.max(1, Math.round(distance / DAY)), 'day');
-  if (distance < 345 * DAY) return plural(Math.max(1, Math.round(distance / (30.44 * DAY))), 'month');
-  return plural(Math.max(1, Math.round(distance / (365.25 * DAY))), 'year');
+  const whole = (size: number) => Math.max(1, Math.floor(distance / size));
+  if (distance < 90 * SECOND) return plural(whole(SECOND), 'second');
+  if (distance < 90 * MINUTE) return plural(whole(MINUTE), 'minute');
+  if (distance < 48 * HOUR) return plural(whole(HOUR), 'hour');
+  if (distance < 60 * DAY) return plural(whole(DAY), 'day');
+  if (distance < 730 * DAY) return plural(whole(30.44 * DAY), 'month');
+  return plural(whole(365.25 * DAY), 'year');
 }
 
 export function relative(instant: string, at: number): string {
