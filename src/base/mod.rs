@@ -1,0 +1,22 @@
+//! What every other module may use: clock, ids, instants, pages, problems, principals.
+//!
+//! # Invariants
+//! - Nothing here does I/O or spawns a task; time, ids and randomness are ports that callers pass in.
+//!
+//! # Not here
+//! Implementations that touch the world ([`crate::platform::clock`]) and any rule of a feature.
+
+pub mod access;
+pub mod clock;
+pub mod cron;
+pub mod id;
+pub mod page;
+pub mod problem;
+pub mod time;
+
+pub use access::{Permission, Principal, SystemRole};
+pub use clock::Clock;
+pub use id::Ids;
+pub use page::{Page, PageRequest};
+pub use problem::{FieldError, Problem};
+pub use time::Timestamp;

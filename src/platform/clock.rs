@@ -1,0 +1,152 @@
+//! Clocks and id sources: the system's, and ones that a test or the demo moves by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use tokio::sync::oneshot;
+
+use crate::base::clock::{Clock, Sleep};
+use crate::base::id::Ids;
+use crate::base::time::Timestamp;
+
+/// The machine's clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[allow(clippy::disallowed_methods, reason = "the one place that reads the machine's clock")]
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+        Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "the one place that sleeps by the machine's clock")]
+    fn sleep_until(&self, at: Timestamp) -> Sleep {
+        Box::pin(async move {
+            // In pieces of a minute, so that a wall clock that is set forward is noticed.
+            loop {
+                let now = Self.now();
+                if now >= at {
+                    return;
+                }
+                let left = at.since(now).min(Duration::from_secs(60));
+                tokio::time::sleep(left).await;
+            }
+        })
+    }
+}
+
+/// A clock that stands still until it is moved.
+#[derive(Debug)]
+pub struct ManualClock {
+    state: Mutex<Manual>,
+}
+
+#[derive(Debug)]
+struct Manual {
+    now: Timestamp,
+    order: u64,
+    sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
+}
+
+impl ManualClock {
+    /// A clock that shows `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self { state: Mutex::new(Manual { now, order: 0, sleepers: BTreeMap::new() }) }
+    }
+
+    /// Shows `to` from now on and wakes every sleeper that is due, the earliest first.
+    pub fn set(&self, to: Timestamp) {
+        let due = {
+            let mut state = self.lock();
+            state.now = to;
+            let later = state.sleepers.split_off(&(to, u64::MAX));
+            std::mem::replace(&mut state.sleepers, later)
+        };
+        for (_, wake) in due {
+            // A sleeper that was dropped needs no waking.
+            let _ = wake.send(());
+        }
+    }
+
+    /// Moves forward by `by`.
+    pub fn advance(&self, by: Duration) {
+        let to = self.lock().now.plus(by);
+        self.set(to);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Manual> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Clock for ManualClock {
+    fn now(&self) -> Timestamp {
+        self.lock().now
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Sleep {
+        let woken = {
+            let mut state = self.lock();
+            if state.now >= at {
+                return Box::pin(std::future::ready(()));
+            }
+            let (wake, woken) = oneshot::channel();
+            state.order += 1;
+            let order = state.order;
+            state.sleepers.insert((at, order), wake);
+            woken
+        };
+        Box::pin(async move {
+            let _ = woken.await;
+        })
+    }
+}
+
+/// Ids from the operating system's randomness.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemIds;
+
+impl Ids for SystemIds {
+    fn next_random(&self) -> u128 {
+        let mut bytes = [0_u8; 16];
+        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
+        u128::from_be_bytes(bytes)
+    }
+}
+
+/// Ids that are the same in every run with the same seed; for tests.
+#[derive(Debug)]
+pub struct SeededIds {
+    next: AtomicU64,
+}
+
+impl SeededIds {
+    /// Starts counting at `seed`.
+    pub fn new(seed: u64) -> Self {
+        Self { next: AtomicU64::new(seed) }
+    }
+}
+
+impl Ids for SeededIds {
+    fn next_random(&self) -> u128 {
+        u128::from(self.next.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn sleepers_wake_when_the_clock_reaches_their_instant() {
+        let clock = ManualClock::at(Timestamp::from_millis(1_000));
+        let mut sleep = clock.sleep_until(Timestamp::from_millis(2_000));
+        clock.set(Timestamp::from_millis(1_999));
+        assert!(futures::poll!(&mut sleep).is_pending());
+        clock.set(Timestamp::from_millis(2_000));
+        assert!(futures::poll!(&mut sleep).is_ready());
+    }
+}

@@ -1,0 +1,56 @@
+//! Named points where a test can make Tenure fail or die. Inert unless armed.
+//!
+//! Armed through the `TENURE_FAULT` variable (`name=exit`, `name=error`), which `config` hands over,
+//! or by a test in the same process.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::base::problem::Problem;
+
+/// What happens at an armed point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// The process ends at once, as by `kill -9`.
+    Exit,
+    /// The operation fails.
+    Error,
+}
+
+/// The points of one process.
+#[derive(Debug, Default)]
+pub struct Faults {
+    any: AtomicBool,
+    armed: Mutex<HashMap<String, Fault>>,
+}
+
+impl Faults {
+    /// Arms `point`.
+    pub fn arm(&self, point: &str, fault: Fault) {
+        self.lock().insert(point.to_owned(), fault);
+        self.any.store(true, Ordering::Release);
+    }
+
+    /// Makes `point` inert again.
+    pub fn disarm(&self, point: &str) {
+        self.lock().remove(point);
+    }
+
+    /// Passes, unless the point is armed.
+    pub fn hit(&self, point: &str) -> Result<(), Problem> {
+        if !self.any.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let fault = self.lock().get(point).copied();
+        match fault {
+            None => Ok(()),
+            Some(Fault::Error) => Err(Problem::internal(format!("fault point {point}"))),
+            Some(Fault::Exit) => std::process::abort(),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<String, Fault>> {
+        self.armed.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}

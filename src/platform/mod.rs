@@ -1,0 +1,5 @@
+//! The outside world: files, sockets, processes, time. Knows no feature.
+
+pub mod clock;
+pub mod faults;
+pub mod store;

@@ -1,0 +1,225 @@
+//! SQLite behind two doors: [`Store::read`] and [`Store::write`].
+//!
+//! Many readers, one writer. Writes that wait together are committed together (group commit): each
+//! closure runs in its own savepoint, then one COMMIT and one fsync answer all of them.
+//!
+//! # Invariants
+//! - Nobody is answered before the COMMIT that holds their change has returned.
+//! - A closure that fails takes only its own changes back.
+//! - A request that got 503 for waiting too long is never carried out later.
+//! - Reads cannot write: their connections are `query_only`.
+//!
+//! # Not here
+//! SQL of a feature; that stands in the feature's `store.rs` and sees only [`Tx`], [`Row`], [`Value`].
+
+mod connection;
+mod error;
+mod journal;
+pub mod migrations;
+mod pool;
+mod tx;
+mod value;
+mod writer;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::base::clock::SharedClock;
+use crate::base::id::SharedIds;
+use crate::base::problem::Problem;
+
+pub use connection::{Durability, Geometry};
+pub use error::is_unique_violation;
+pub use journal::{Draft, Journal, Sealed};
+pub use migrations::{Migration, MigrationSet};
+pub use pool::PoolStats;
+pub use tx::{Row, Tx};
+pub use value::{FromValue, Json, ToValue, Value};
+pub use writer::WriterStats;
+
+/// How a database file is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file.
+    pub path: PathBuf,
+    /// Most connections, the writer counted; 1 to 64.
+    pub max: u32,
+    /// Connections kept open when idle, the writer counted; at most `max`.
+    pub min: u32,
+    /// Idle readers above `min` close after this time.
+    pub idle_timeout: Duration,
+    /// How long a caller waits for a connection or the writer.
+    pub acquire_timeout: Duration,
+    /// What a COMMIT waits for.
+    pub durability: Durability,
+    /// Whether a new file gives freed pages back (incremental vacuum).
+    pub geometry: Geometry,
+}
+
+impl Options {
+    /// Settings that fit a small side file such as `logs.db`.
+    pub fn small(path: PathBuf) -> Self {
+        Self {
+            path,
+            max: 2,
+            min: 1,
+            idle_timeout: Duration::from_secs(30),
+            acquire_timeout: Duration::from_secs(5),
+            durability: Durability::Full,
+            geometry: Geometry::Plain,
+        }
+    }
+}
+
+/// One database file with its pool and its writer. Clones share them.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    path: PathBuf,
+    readers: Option<pool::Readers>,
+    writer: writer::Writer,
+    closed: AtomicBool,
+    shape: (u32, u32),
+    clock: SharedClock,
+    ids: SharedIds,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("path", &self.inner.path).finish()
+    }
+}
+
+impl Store {
+    /// Opens (or creates) the file, applies what is missing of `migrations`, starts the writer.
+    ///
+    /// Fails when the file is corrupt, newer than this binary, or when WAL or the wanted durability
+    /// did not take. `journal` is called once per batch, just before its COMMIT.
+    pub fn open(
+        options: &Options,
+        migrations: &MigrationSet,
+        clock: SharedClock,
+        ids: SharedIds,
+        journal: Option<Arc<dyn Journal>>,
+    ) -> Result<Self, Problem> {
+        let conn = connection::open(&options.path, options.durability, options.geometry, true)?;
+        migrations::apply(&conn, migrations, clock.now())?;
+        let writer = writer::Writer::start(
+            conn,
+            writer::Setup {
+                clock: clock.clone(),
+                ids: ids.clone(),
+                journal,
+                acquire_timeout: options.acquire_timeout,
+            },
+        )?;
+        let readers = match options.max.saturating_sub(1) {
+            0 => None,
+            n => Some(pool::Readers::open(options, n)?),
+        };
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: options.path.clone(),
+                readers,
+                writer,
+                closed: AtomicBool::new(false),
+                shape: (options.max, options.min),
+                clock,
+                ids,
+            }),
+        })
+    }
+
+    /// Runs `f` on a reader in one consistent snapshot.
+    ///
+    /// Waits at most the acquire timeout for a connection, then answers [`Problem::Unavailable`].
+    pub async fn read<T, F>(&self, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        self.check_open()?;
+        match &self.inner.readers {
+            Some(readers) => {
+                readers.run(self.inner.clock.clone(), self.inner.ids.clone(), f).await
+            }
+            None => self.inner.writer.read(f).await,
+        }
+    }
+
+    /// Runs `f` on the writer in a transaction of its own and answers after the COMMIT.
+    ///
+    /// `f` may run more than once and must touch nothing but the [`Tx`].
+    pub async fn write<T, F>(&self, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        self.check_open()?;
+        self.inner.writer.write(writer::Lane::Request, f).await
+    }
+
+    /// Like [`Store::write`], behind every waiting request; for background jobs.
+    pub async fn write_in_background<T, F>(&self, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        self.check_open()?;
+        self.inner.writer.write(writer::Lane::Background, f).await
+    }
+
+    /// Connections in use, idle, waited for.
+    pub fn pool_stats(&self) -> PoolStats {
+        let (max, min) = self.inner.shape;
+        let busy = u32::from(self.inner.writer.is_busy());
+        let (reading, idle, waiting, timeouts) =
+            self.inner.readers.as_ref().map_or((0, 0, 0, 0), pool::Readers::figures);
+        PoolStats {
+            max,
+            min,
+            active: reading + busy,
+            idle: idle + (1 - busy),
+            waiting: waiting + self.inner.writer.queued(),
+            timeouts: timeouts + self.inner.writer.timeouts(),
+        }
+    }
+
+    /// What the writer did so far.
+    pub fn writer_stats(&self) -> WriterStats {
+        self.inner.writer.stats()
+    }
+
+    /// Where the file is.
+    pub fn path(&self) -> &Path {
+        &self.inner.path
+    }
+
+    /// The clock transactions take their `now` from.
+    pub fn clock(&self) -> &SharedClock {
+        &self.inner.clock
+    }
+
+    /// Takes no more work, finishes what is queued, truncates the WAL, closes the file.
+    pub async fn close(&self) {
+        if self.inner.closed.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.inner.writer.close().await;
+    }
+
+    fn check_open(&self) -> Result<(), Problem> {
+        if self.inner.closed.load(Ordering::Acquire) {
+            return Err(Problem::unavailable("Tenure is shutting down.", 5));
+        }
+        if tx::inside_closure() {
+            return Err(Problem::internal("read or write called inside a transaction"));
+        }
+        Ok(())
+    }
+}
