@@ -3,11 +3,11 @@ import { expect, open, signIn, test } from './fixtures';
 test('the overview shows health, queue, connections and schedules', async ({ page }) => {
   await signIn(page, 'admin');
   await open(page, '/overview');
-  const checks = page.getByRole('region', { name: 'Health checks' });
+  const checks = page.getByRole('table', { name: 'Health checks' });
   await expect(checks.getByRole('row', { name: /^Database/ }).locator('[data-status="ok"]')).toBeVisible();
   await expect(page.locator('h1 + [data-status="ok"]')).toBeVisible();
   await expect(page.getByText(/active, \d+ idle of \d+/)).toBeVisible();
-  const schedules = page.getByRole('region', { name: 'System schedules' }).first();
+  const schedules = page.getByRole('table', { name: 'System schedules' });
   await expect(schedules.getByRole('link', { name: 'stuck-run-recovery' })).toBeVisible();
   await page.getByRole('link', { name: /Failed$/ }).click();
   await expect(page).toHaveURL(/\/jobs\?state=failed/);

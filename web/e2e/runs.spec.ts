@@ -20,7 +20,7 @@ test('a run shows its timeline, steps and data', async ({ page }) => {
 
   await page.getByRole('link', { name: 'Steps', exact: true }).click();
   await expect(page).toHaveURL(/tab=steps/);
-  await page.getByRole('region', { name: 'Steps' }).getByRole('link').first().click();
+  await page.getByRole('table', { name: 'Steps' }).getByRole('link').first().click();
   await expect(page).toHaveURL(/step=/);
   await expect(page.getByRole('region', { name: 'Chosen step' })).toBeVisible();
 
