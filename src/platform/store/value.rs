@@ -195,9 +195,9 @@ impl<T: FromValue> FromValue for Option<T> {
     }
 }
 
-impl<T: ToValue + ?Sized> ToValue for &T {
+impl ToValue for &str {
     fn to_value(&self) -> Value {
-        (**self).to_value()
+        Value::Text((*self).to_owned())
     }
 }
 
@@ -211,9 +211,10 @@ impl ToValue for Value {
 #[macro_export]
 macro_rules! params {
     () => { &[] as &[$crate::platform::store::Value] };
-    ($($p:expr),+ $(,)?) => {
-        &[$($crate::platform::store::ToValue::to_value(&$p)),+] as &[$crate::platform::store::Value]
-    };
+    ($($p:expr),+ $(,)?) => {{
+        use $crate::platform::store::ToValue as _;
+        &[$(($p).to_value()),+] as &[$crate::platform::store::Value]
+    }};
 }
 
 /// A column could not be read: the schema and the code disagree.

@@ -1,0 +1,4 @@
+//! What the product does, one folder each, from low to high; each may use those above it.
+
+pub mod audit;
+pub mod settings;

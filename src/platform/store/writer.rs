@@ -1,0 +1,459 @@
+//! The one writer: a thread with a bounded queue that commits in groups.
+//!
+//! Closures that wait run in one `BEGIN IMMEDIATE`, each in a savepoint, then one COMMIT. A batch
+//! forms while the previous one syncs; nobody waits for company. On FULL, IOERR and NOMEM SQLite may
+//! roll back the whole transaction, after which the next closure would commit alone: so after each
+//! failed closure the writer asks whether the transaction is still there.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde::Serialize;
+use tokio::sync::oneshot;
+
+use super::error::{from_sqlite, is_sync_failure};
+use super::journal::{Draft, Journal};
+use super::pool::in_snapshot;
+use super::tx::{AfterCommit, Tx};
+use crate::base::clock::SharedClock;
+use crate::base::id::SharedIds;
+use crate::base::problem::Problem;
+
+/// A batch ends at this many closures …
+const BATCH_CLOSURES: usize = 256;
+/// … or after this time, so that the first one is not kept waiting.
+const BATCH_TIME: Duration = Duration::from_millis(10);
+/// More waiting closures than this are refused at once.
+const QUEUE_LIMIT: usize = 8192;
+
+/// Who goes first when both wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Lane {
+    Request,
+    Background,
+}
+
+pub(super) struct Setup {
+    pub(super) clock: SharedClock,
+    pub(super) ids: SharedIds,
+    pub(super) journal: Option<Arc<dyn Journal>>,
+    pub(super) acquire_timeout: Duration,
+}
+
+/// What the writer did since the start.
+#[derive(Debug, Clone, Copy, Default, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WriterStats {
+    /// Closures that wait now.
+    pub queued: u32,
+    /// COMMITs.
+    pub batches: u64,
+    /// Closures committed.
+    pub writes: u64,
+    /// Most closures in one COMMIT.
+    pub largest_batch: u64,
+}
+
+/// A closure with its way back, type-erased.
+trait Unit: Send {
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Problem>;
+    fn finish(self: Box<Self>, outcome: Result<(), Problem>);
+    fn abandoned(&self) -> bool;
+}
+
+struct Typed<T, F> {
+    f: F,
+    value: Option<T>,
+    reply: oneshot::Sender<Result<T, Problem>>,
+}
+
+impl<T: Send, F: Fn(&Tx<'_>) -> Result<T, Problem> + Send> Unit for Typed<T, F> {
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Problem> {
+        self.value = None;
+        self.value = Some(tx.enter(&self.f)?);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>, outcome: Result<(), Problem>) {
+        let Self { value, reply, .. } = *self;
+        let answer = outcome.and_then(|()| {
+            value.ok_or_else(|| Problem::internal("a write was answered before it ran"))
+        });
+        // A caller that went away does not want the answer.
+        let _ = reply.send(answer);
+    }
+
+    fn abandoned(&self) -> bool {
+        self.reply.is_closed()
+    }
+}
+
+struct Waiting {
+    unit: Box<dyn Unit>,
+    deadline: Instant,
+}
+
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Waiting>,
+    background: VecDeque<Waiting>,
+    /// Reads, when there is no reader: `DB_POOL_MAX=1`.
+    reads: VecDeque<Waiting>,
+    closing: bool,
+}
+
+impl Queue {
+    fn len(&self) -> usize {
+        self.requests.len() + self.background.len() + self.reads.len()
+    }
+
+    fn next_write(&mut self) -> Option<Waiting> {
+        self.requests.pop_front().or_else(|| self.background.pop_front())
+    }
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    busy: AtomicBool,
+    batches: AtomicU64,
+    writes: AtomicU64,
+    largest: AtomicU64,
+    timeouts: AtomicU64,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(super) struct Writer {
+    shared: Arc<Shared>,
+    timeout: Duration,
+    ended: Mutex<Option<oneshot::Receiver<()>>>,
+}
+
+impl Writer {
+    pub(super) fn start(conn: Connection, setup: Setup) -> Result<Self, Problem> {
+        let shared = Arc::new(Shared::default());
+        let (end, ended) = oneshot::channel();
+        let timeout = setup.acquire_timeout;
+        let worker = Worker { conn, setup, shared: Arc::clone(&shared) };
+        std::thread::Builder::new()
+            .name("tenure-writer".to_owned())
+            .spawn(move || {
+                worker.run();
+                let _ = end.send(());
+            })
+            .map_err(|e| Problem::internal(format!("no thread for the writer: {e}")))?;
+        Ok(Self { shared, timeout, ended: Mutex::new(Some(ended)) })
+    }
+
+    pub(super) async fn write<T, F>(&self, lane: Lane, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        self.submit(f, move |queue, waiting| match lane {
+            Lane::Request => queue.requests.push_back(waiting),
+            Lane::Background => queue.background.push_back(waiting),
+        })
+        .await
+    }
+
+    pub(super) async fn read<T, F>(&self, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        // A read runs exactly once, so a closure that can be called once is enough.
+        let once = Mutex::new(Some(f));
+        let run = move |tx: &Tx<'_>| {
+            let f = once.lock().unwrap_or_else(PoisonError::into_inner).take();
+            f.ok_or_else(|| Problem::internal("a read was run twice"))?(tx)
+        };
+        self.submit(run, |queue, waiting| queue.reads.push_back(waiting)).await
+    }
+
+    async fn submit<T, F>(&self, f: F, put: impl FnOnce(&mut Queue, Waiting)) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let unit = Box::new(Typed { f, value: None, reply });
+        {
+            let mut queue = self.shared.lock();
+            if queue.closing {
+                return Err(Problem::unavailable("Tenure is shutting down.", 5));
+            }
+            if queue.len() >= QUEUE_LIMIT {
+                return Err(Problem::unavailable("Too many changes are waiting to be written.", 1));
+            }
+            put(&mut queue, Waiting { unit, deadline: deadline(self.timeout) });
+        }
+        self.shared.wake.notify_one();
+        answer.await.map_err(|_| Problem::internal("the writer ended before it answered"))?
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        self.shared.busy.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn queued(&self) -> u32 {
+        u32::try_from(self.shared.lock().len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn timeouts(&self) -> u64 {
+        self.shared.timeouts.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn stats(&self) -> WriterStats {
+        WriterStats {
+            queued: self.queued(),
+            batches: self.shared.batches.load(Ordering::Relaxed),
+            writes: self.shared.writes.load(Ordering::Relaxed),
+            largest_batch: self.shared.largest.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
+        let ended = self.ended.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(ended) = ended {
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.shared.lock().closing = true;
+        self.shared.wake.notify_one();
+    }
+}
+
+/// A monotonic deadline: how long a caller waits does not depend on the wall clock.
+#[allow(clippy::disallowed_methods, reason = "monotonic waiting time, not a rule's time")]
+fn deadline(timeout: Duration) -> Instant {
+    Instant::now() + timeout
+}
+
+#[allow(clippy::disallowed_methods, reason = "monotonic waiting time, not a rule's time")]
+fn passed(deadline: Instant) -> bool {
+    Instant::now() >= deadline
+}
+
+/// A closure of the batch that ran, with how it went.
+struct Ran {
+    unit: Box<dyn Unit>,
+    outcome: Result<(), Problem>,
+}
+
+/// What a batch has gathered on its way to COMMIT.
+#[derive(Default)]
+struct Batch {
+    ran: Vec<Ran>,
+    drafts: Vec<Draft>,
+    after: Vec<AfterCommit>,
+}
+
+impl Batch {
+    fn fail(self, problem: &Problem) {
+        for ran in self.ran {
+            let outcome = ran.outcome.and_then(|()| Err(problem.clone()));
+            ran.unit.finish(outcome);
+        }
+    }
+}
+
+struct Worker {
+    conn: Connection,
+    setup: Setup,
+    shared: Arc<Shared>,
+}
+
+impl Worker {
+    fn run(self) {
+        while self.wait_for_work() {
+            self.shared.busy.store(true, Ordering::Relaxed);
+            self.serve_reads();
+            self.commit_batch();
+            self.shared.busy.store(false, Ordering::Relaxed);
+        }
+        // The WAL is folded into the file, so that a copy of the file alone is whole.
+        if let Err(e) = self.conn.execute_batch("PRAGMA wal_checkpoint(TRUNCATE);") {
+            tracing::warn!(error = %e, "the write-ahead log was not truncated");
+        }
+    }
+
+    /// Blocks until there is work; false when there will be none any more.
+    fn wait_for_work(&self) -> bool {
+        let mut queue = self.shared.lock();
+        loop {
+            if queue.len() > 0 {
+                return true;
+            }
+            if queue.closing {
+                return false;
+            }
+            queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn serve_reads(&self) {
+        loop {
+            let Some(mut waiting) = self.shared.lock().reads.pop_front() else { return };
+            if self.refuse_late(&waiting) {
+                waiting.unit.finish(Err(late()));
+                continue;
+            }
+            // The one connection reads too; it is held to reading meanwhile.
+            let result = self
+                .query_only(true)
+                .and_then(|()| {
+                    in_snapshot(&self.conn, &self.setup.clock, &self.setup.ids, |tx| {
+                        waiting.unit.run(tx)
+                    })
+                });
+            let back = self.query_only(false);
+            waiting.unit.finish(result.and(back));
+        }
+    }
+
+    fn query_only(&self, on: bool) -> Result<(), Problem> {
+        let sql = if on { "PRAGMA query_only=ON" } else { "PRAGMA query_only=OFF" };
+        self.conn.execute_batch(sql).map_err(|e| from_sqlite(&e, sql))
+    }
+
+    fn commit_batch(&self) {
+        let Some(first) = self.next() else { return };
+        if let Err(e) = self.conn.execute_batch("BEGIN IMMEDIATE") {
+            first.finish(Err(from_sqlite(&e, "BEGIN IMMEDIATE")));
+            return;
+        }
+        let mut batch = Batch::default();
+        let until = deadline(BATCH_TIME);
+        let mut next = Some(first);
+        while let Some(unit) = next {
+            if let Err(lost) = self.run_one(unit, &mut batch) {
+                // SQLite took the whole transaction back: nobody's change is there any more.
+                batch.fail(&lost);
+                return;
+            }
+            next = if batch.ran.len() >= BATCH_CLOSURES || passed(until) { None } else { self.next() };
+        }
+        self.commit(batch);
+    }
+
+    /// The next closure whose caller still waits for it.
+    fn next(&self) -> Option<Box<dyn Unit>> {
+        loop {
+            let waiting = self.shared.lock().next_write()?;
+            if waiting.unit.abandoned() {
+                continue;
+            }
+            if self.refuse_late(&waiting) {
+                waiting.unit.finish(Err(late()));
+                continue;
+            }
+            return Some(waiting.unit);
+        }
+    }
+
+    fn refuse_late(&self, waiting: &Waiting) -> bool {
+        let late = passed(waiting.deadline);
+        if late {
+            self.shared.timeouts.fetch_add(1, Ordering::Relaxed);
+        }
+        late
+    }
+
+    /// Runs one closure in its savepoint. `Err` when the transaction itself is gone.
+    fn run_one(&self, mut unit: Box<dyn Unit>, batch: &mut Batch) -> Result<(), Problem> {
+        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref());
+        let outcome = self
+            .exec("SAVEPOINT one")
+            .and_then(|()| unit.run(&tx))
+            .and_then(|()| self.exec("RELEASE one"));
+        let (drafts, after) = tx.into_effects();
+        if let Err(problem) = outcome {
+            let gone = self.conn.is_autocommit()
+                || self.exec("ROLLBACK TO one; RELEASE one").is_err();
+            batch.ran.push(Ran { unit, outcome: Err(problem.clone()) });
+            if gone {
+                self.roll_back();
+                return Err(problem);
+            }
+        } else {
+            batch.drafts.extend(drafts);
+            batch.after.extend(after);
+            batch.ran.push(Ran { unit, outcome: Ok(()) });
+        }
+        Ok(())
+    }
+
+    fn commit(&self, mut batch: Batch) {
+        let drafts = std::mem::take(&mut batch.drafts);
+        if let Err(problem) = self.append(drafts) {
+            self.roll_back();
+            batch.fail(&problem);
+            return;
+        }
+        if let Err(e) = self.conn.execute_batch("COMMIT") {
+            if is_sync_failure(&e) {
+                // What the kernel holds is unknown now; only a restart from the WAL is safe.
+                tracing::error!(error = %e, "fsync failed; the process ends and recovers at its next start");
+                std::process::abort();
+            }
+            self.roll_back();
+            batch.fail(&from_sqlite(&e, "COMMIT"));
+            return;
+        }
+        let size = batch.ran.len() as u64;
+        self.shared.batches.fetch_add(1, Ordering::Relaxed);
+        self.shared.writes.fetch_add(size, Ordering::Relaxed);
+        self.shared.largest.fetch_max(size, Ordering::Relaxed);
+        for effect in batch.after {
+            if std::panic::catch_unwind(std::panic::AssertUnwindSafe(effect)).is_err() {
+                tracing::error!("a wake-up after a commit panicked");
+            }
+        }
+        for ran in batch.ran {
+            ran.unit.finish(ran.outcome);
+        }
+    }
+
+    fn append(&self, drafts: Vec<Draft>) -> Result<(), Problem> {
+        if drafts.is_empty() {
+            return Ok(());
+        }
+        let Some(journal) = &self.setup.journal else {
+            return Err(Problem::internal("an entry was staged in a store without a journal"));
+        };
+        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref());
+        tx.enter(|tx| journal.append(tx, drafts))
+    }
+
+    fn roll_back(&self) {
+        if !self.conn.is_autocommit()
+            && let Err(e) = self.conn.execute_batch("ROLLBACK")
+        {
+            tracing::error!(error = %e, "a transaction could not be rolled back");
+        }
+    }
+
+    fn exec(&self, sql: &str) -> Result<(), Problem> {
+        self.conn.execute_batch(sql).map_err(|e| from_sqlite(&e, sql))
+    }
+}
+
+fn late() -> Problem {
+    Problem::unavailable("The database was busy for too long; nothing was changed.", 1)
+}
