@@ -42,6 +42,7 @@ test('a request is read, and decided although the session ended meanwhile', asyn
   await panel.getByRole('button', { name: 'Approve' }).click();
   const again = page.getByRole('dialog', { name: 'Your session has ended' });
   await expect(again).toBeVisible();
+  await expect(again.getByLabel('Password')).toBeFocused();
   await expect(panel.getByLabel('Reason')).toHaveValue('Covered by the agreement.');
   await fillSignIn(page, 'rosa');
   await expect(again).toBeHidden();

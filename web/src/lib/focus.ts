@@ -1,6 +1,5 @@
-import type { Attachment } from 'svelte/attachments';
-
-/** Puts the focus into the first field of a form in a dialog, where typing starts. */
-export const focusFirst: Attachment<HTMLElement> = (node) => {
-  node.querySelector<HTMLElement>('input, textarea, select')?.focus();
-};
+/** Puts the focus into the first field that is still empty, where typing starts. */
+export function focusFirst(node: HTMLElement): void {
+  const fields = [...node.querySelectorAll<HTMLInputElement>('input, textarea, select')];
+  (fields.find((field) => field.value === '') ?? fields[0])?.focus();
+}
