@@ -26,6 +26,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use tokio::sync::Notify;
+
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
@@ -87,6 +89,7 @@ struct Inner {
     shape: (u32, u32),
     clock: SharedClock,
     ids: SharedIds,
+    doorbell: Arc<Notify>,
 }
 
 impl std::fmt::Debug for Store {
@@ -109,6 +112,7 @@ impl Store {
     ) -> Result<Self, Problem> {
         let conn = connection::open(&options.path, options.durability, options.geometry, true)?;
         migrations::apply(&conn, migrations, clock.now())?;
+        let doorbell = Arc::new(Notify::new());
         let writer = writer::Writer::start(
             conn,
             writer::Setup {
@@ -116,6 +120,7 @@ impl Store {
                 ids: ids.clone(),
                 journal,
                 acquire_timeout: options.acquire_timeout,
+                doorbell: Arc::clone(&doorbell),
             },
         )?;
         let readers = match options.max.saturating_sub(1) {
@@ -131,6 +136,7 @@ impl Store {
                 shape: (options.max, options.min),
                 clock,
                 ids,
+                doorbell,
             }),
         })
     }
@@ -203,6 +209,11 @@ impl Store {
     /// The clock transactions take their `now` from.
     pub fn clock(&self) -> &SharedClock {
         &self.inner.clock
+    }
+
+    /// Rung after each COMMIT that asked for it; the one listener is the relay of the job queue.
+    pub fn doorbell(&self) -> Arc<Notify> {
+        Arc::clone(&self.inner.doorbell)
     }
 
     /// Takes no more work, finishes what is queued, truncates the WAL, closes the file.

@@ -1,8 +1,10 @@
 //! A transaction in hand: a connection, an instant, ids.
 
 use std::cell::{Cell, RefCell};
+use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params_from_iter};
+use tokio::sync::Notify;
 
 use super::error::{from_sqlite, statement_problem};
 use super::journal::Draft;
@@ -30,6 +32,7 @@ pub struct Tx<'c> {
     ids: &'c dyn Ids,
     drafts: RefCell<Vec<Draft>>,
     after: RefCell<Vec<AfterCommit>>,
+    doorbell: Option<&'c Arc<Notify>>,
 }
 
 impl std::fmt::Debug for Tx<'_> {
@@ -40,7 +43,12 @@ impl std::fmt::Debug for Tx<'_> {
 
 impl<'c> Tx<'c> {
     pub(super) fn new(conn: &'c Connection, now: Timestamp, ids: &'c dyn Ids) -> Self {
-        Self { conn, now, ids, drafts: RefCell::default(), after: RefCell::default() }
+        Self { conn, now, ids, drafts: RefCell::default(), after: RefCell::default(), doorbell: None }
+    }
+
+    /// The same transaction, able to ring its store's doorbell.
+    pub(super) fn with_doorbell(self, doorbell: &'c Arc<Notify>) -> Self {
+        Self { doorbell: Some(doorbell), ..self }
     }
 
     /// Runs a closure with this transaction, marking the thread.
@@ -140,6 +148,14 @@ impl<'c> Tx<'c> {
     /// Runs `f` after the COMMIT, never when this transaction is rolled back.
     pub fn after_commit(&self, f: impl FnOnce() + Send + 'static) {
         self.after.borrow_mut().push(Box::new(f));
+    }
+
+    /// Rings [`Store::doorbell`](super::Store::doorbell) after the COMMIT: there is background work.
+    pub fn ring_after_commit(&self) {
+        if let Some(doorbell) = self.doorbell {
+            let doorbell = Arc::clone(doorbell);
+            self.after_commit(move || doorbell.notify_one());
+        }
     }
 
     fn prepare(&self, sql: &str) -> Result<CachedStatement<'_>, Problem> {

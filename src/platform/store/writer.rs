@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::error::{from_sqlite, is_sync_failure};
 use super::journal::{Draft, Journal};
@@ -41,6 +41,7 @@ pub(super) struct Setup {
     pub(super) ids: SharedIds,
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) acquire_timeout: Duration,
+    pub(super) doorbell: Arc<Notify>,
 }
 
 /// What the writer did since the start.
@@ -377,7 +378,8 @@ impl Worker {
 
     /// Runs one closure in its savepoint. `Err` when the transaction itself is gone.
     fn run_one(&self, mut unit: Box<dyn Unit>, batch: &mut Batch) -> Result<(), Problem> {
-        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref());
+        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref())
+            .with_doorbell(&self.setup.doorbell);
         let outcome = self
             .exec("SAVEPOINT one")
             .and_then(|()| unit.run(&tx))

@@ -1,0 +1,48 @@
+//! The handlers of this process, found by the name of the job.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::JobHandler;
+
+/// Every handler by its name. Clones share them.
+#[derive(Clone, Default)]
+pub struct Registry {
+    handlers: Arc<BTreeMap<&'static str, Arc<dyn JobHandler>>>,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.handlers.keys()).finish()
+    }
+}
+
+impl Registry {
+    /// The registry of these handlers.
+    ///
+    /// # Panics
+    /// When two handlers have one name: only one of them would ever run.
+    pub fn new(handlers: impl IntoIterator<Item = Arc<dyn JobHandler>>) -> Self {
+        let mut map = BTreeMap::new();
+        for handler in handlers {
+            let name = handler.name();
+            assert!(map.insert(name, handler).is_none(), "two handlers for the job {name}");
+        }
+        Self { handlers: Arc::new(map) }
+    }
+
+    /// The handler of jobs with this name.
+    pub fn find(&self, name: &str) -> Option<&Arc<dyn JobHandler>> {
+        self.handlers.get(name)
+    }
+
+    /// Every handler, by name.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<dyn JobHandler>> {
+        self.handlers.values()
+    }
+
+    /// Whether jobs of this name wait for other systems.
+    pub fn calls_out(&self, name: &str) -> bool {
+        self.find(name).is_some_and(|h| h.calls_out())
+    }
+}
