@@ -230,3 +230,53 @@ fn a_changed_migration_and_a_newer_database_are_refused() {
     let changed = set(&[(1, "CREATE TABLE a (y INTEGER) STRICT"), (2, "CREATE TABLE b (x INTEGER) STRICT")]);
     assert!(start(&changed).expect_err("changed text").to_string().contains("another text"));
 }
+
+/// `max_page_count` makes SQLite answer SQLITE_FULL exactly as a full disk does.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_in_a_batch_keeps_what_was_answered_and_nothing_else() {
+    let f = open(2, 1, 20_000);
+    f.store
+        .write(|tx| {
+            let pages: i64 = tx.scalar("PRAGMA page_count", params![])?;
+            tx.query(&format!("PRAGMA max_page_count={}", pages + 40), params![], |_| Ok(()))
+        })
+        .await
+        .expect("limits the file");
+    let tasks: Vec<_> = (0..640_u32)
+        .map(|i| {
+            let store = f.store.clone();
+            tokio::spawn(async move {
+                let body = format!("{i} {}", "x".repeat(2_000));
+                store.write(move |tx| insert(tx, &body)).await.map(|_| i)
+            })
+        })
+        .collect();
+    let mut answered = Vec::new();
+    let mut refused = 0;
+    for task in tasks {
+        match task.await.expect("joins") {
+            Ok(i) => answered.push(i64::from(i)),
+            Err(Problem::Unavailable { detail, .. }) => {
+                assert!(detail.contains("full"), "{detail}");
+                refused += 1;
+            }
+            Err(other) => panic!("expected a full disk, got {other:?}"),
+        }
+    }
+    assert!(refused > 0 && !answered.is_empty(), "{refused} refused, {} answered", answered.len());
+    let mut stored: Vec<i64> = f
+        .store
+        .read(|tx| {
+            tx.query("SELECT CAST(body AS INTEGER) AS n FROM t", params![], |r| r.get("n"))
+        })
+        .await
+        .expect("reads");
+    stored.sort_unstable();
+    answered.sort_unstable();
+    assert_eq!(stored, answered);
+    f.store
+        .write(|tx| tx.query("PRAGMA max_page_count=1000000", params![], |_| Ok(())))
+        .await
+        .expect("room again");
+    f.store.write(|tx| insert(tx, "after")).await.expect("heals by itself");
+}
