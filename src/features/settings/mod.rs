@@ -1,1 +1,73 @@
-//! Settings.
+//! Settings: values an administrator may change while Tenure runs.
+//!
+//! # Invariants
+//! - A saved value wins over the environment, the environment over the default.
+//! - Every change is audited with the value before and after.
+//!
+//! # Not here
+//! What a setting does; the feature that reads it decides.
+
+pub mod ops;
+pub mod store;
+
+use serde::Serialize;
+
+use crate::base::time::Timestamp;
+
+/// A whole-number setting: its name, its range.
+#[derive(Debug, Clone, Copy)]
+pub struct NumberSetting {
+    /// The field's name on the wire.
+    pub field: &'static str,
+    /// The name it is stored under.
+    pub name: &'static str,
+    /// Smallest value taken.
+    pub min: u32,
+    /// Largest value taken.
+    pub max: u32,
+}
+
+/// Minutes without progress after which a running run is failed.
+pub const STUCK_RUN_TIMEOUT: NumberSetting =
+    NumberSetting { field: "stuckRunTimeoutMinutes", name: "security.stuck_run_timeout_minutes", min: 1, max: 10_080 };
+
+/// Days that entries of `system_log` are kept.
+pub const LOG_RETENTION: NumberSetting =
+    NumberSetting { field: "retentionDays", name: "logging.retention_days", min: 1, max: 3_650 };
+
+/// The filter of the system log.
+pub const LOG_LEVEL: &str = "logging.level";
+
+/// Where the value in force comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// Built in.
+    Default,
+    /// An environment variable.
+    Environment,
+    /// Saved by an administrator.
+    Saved,
+}
+
+/// What the process was started with.
+#[derive(Debug, Clone)]
+pub struct Started<T> {
+    /// The value.
+    pub value: T,
+    /// Default or environment.
+    pub source: Source,
+}
+
+/// A setting in force.
+#[derive(Debug, Clone)]
+pub struct Effective<T> {
+    /// The value.
+    pub value: T,
+    /// Where it comes from.
+    pub source: Source,
+    /// Actor who saved it.
+    pub changed_by: Option<String>,
+    /// When it was saved.
+    pub changed_at: Option<Timestamp>,
+}

@@ -17,6 +17,8 @@ mod error;
 mod journal;
 pub mod migrations;
 mod pool;
+#[cfg(test)]
+mod tests;
 mod tx;
 mod value;
 mod writer;

@@ -211,10 +211,10 @@ impl ToValue for Value {
 #[macro_export]
 macro_rules! params {
     () => { &[] as &[$crate::platform::store::Value] };
-    ($($p:expr),+ $(,)?) => {{
-        use $crate::platform::store::ToValue as _;
-        &[$(($p).to_value()),+] as &[$crate::platform::store::Value]
-    }};
+    ($($p:expr),+ $(,)?) => {
+        &[$({ use $crate::platform::store::ToValue as _; ($p).to_value() }),+]
+            as &[$crate::platform::store::Value]
+    };
 }
 
 /// A column could not be read: the schema and the code disagree.

@@ -1,0 +1,107 @@
+//! Appending: features stage entries, the journal links them in one pass per batch.
+
+use serde_json::{Value, json};
+
+use super::{Hash, MAX_LEAF, SealedState, canonical, leaf_hash, leaf_of, seal, store};
+use crate::base::access::Principal;
+use crate::base::id::{AuditId, TypedId};
+use crate::base::problem::Problem;
+use crate::platform::store::{Draft, Journal, Sealed, Tx};
+
+/// What a feature tells the log about a change.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// `<entity>.<verb>`, such as `role.granted`.
+    pub action: &'static str,
+    /// The kind of thing that changed.
+    pub entity: &'static str,
+    /// Which one.
+    pub entity_id: String,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// The object before the change; never a secret.
+    pub prev: Option<Value>,
+    /// The object after the change; never a secret.
+    pub new: Option<Value>,
+}
+
+/// Stages an entry; it is written with the transaction, or not at all.
+pub fn append(tx: &Tx<'_>, by: &Principal, entry: Entry) -> Result<(), Problem> {
+    let (actor_type, actor_id) = by.actor();
+    let context = json!({ "name": by.name, "address": by.address, "reason": entry.reason });
+    tx.stage(Draft {
+        id: tx.new_id::<AuditId>().as_str().to_owned(),
+        at: tx.now(),
+        actor_type,
+        actor_id,
+        action: entry.action,
+        entity: entry.entity,
+        entity_id: entry.entity_id,
+        request_id: by.request_id.as_ref().map(ToString::to_string),
+        context: Sealed(Some(context)),
+        prev_state: Sealed(entry.prev),
+        new_state: Sealed(entry.new),
+    });
+    Ok(())
+}
+
+/// Gives the entries of a batch their place and their link.
+#[derive(Debug, Default)]
+pub struct AuditJournal;
+
+impl Journal for AuditJournal {
+    fn append(&self, tx: &Tx<'_>, drafts: Vec<Draft>) -> Result<(), Problem> {
+        // The head is read in this transaction: one kept in memory would be wrong after a rollback.
+        let (mut seq, mut prev): (u64, Hash) = store::head(tx)?.unwrap_or((0, [0; 32]));
+        for draft in drafts {
+            seq += 1;
+            prev = append_one(tx, &draft, seq, &prev)?;
+        }
+        Ok(())
+    }
+}
+
+fn append_one(tx: &Tx<'_>, draft: &Draft, seq: u64, prev: &Hash) -> Result<Hash, Problem> {
+    let salt = || tx.random().to_be_bytes();
+    let sealed: [Option<SealedState>; 3] = [
+        seal(draft.context.0.as_ref(), salt)?,
+        seal(draft.prev_state.0.as_ref(), salt)?,
+        seal(draft.new_state.0.as_ref(), salt)?,
+    ];
+    let commitments = [0, 1, 2].map(|i: usize| sealed[i].as_ref().map(|s| s.commitment.clone()));
+    let leaf = canonical(&leaf_of(draft, seq, prev, commitments))?;
+    if leaf.len() > MAX_LEAF {
+        return Err(Problem::refused(format!(
+            "The audit entry for {} would have {} bytes; at most {MAX_LEAF} fit. Use shorter ids.",
+            draft.action,
+            leaf.len()
+        )));
+    }
+    let hash = leaf_hash(&leaf);
+    store::insert_leaf(tx, draft, seq, &leaf, &hash)?;
+    for (part, state) in ["context", "prev", "new"].into_iter().zip(sealed) {
+        if let Some(state) = state {
+            store::insert_state(tx, seq, part, &state)?;
+        }
+    }
+    Ok(hash)
+}
+
+/// Writes row 1, which names the log, unless it is there.
+pub fn ensure_genesis(tx: &Tx<'_>, origin: &str, verifier_key: &str, version: &str) -> Result<(), Problem> {
+    if store::head(tx)?.is_some() {
+        return Ok(());
+    }
+    append(
+        tx,
+        &Principal::system("audit"),
+        Entry {
+            action: "audit.opened",
+            entity: "audit_log",
+            entity_id: origin.to_owned(),
+            reason: None,
+            prev: None,
+            new: Some(json!({ "origin": origin, "verifierKey": verifier_key, "version": version })),
+        },
+    )
+}

@@ -1,0 +1,122 @@
+//! SQL of the audit log.
+
+use super::{Hash, SealedState};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::params;
+use crate::platform::store::{Draft, Row, Tx, Value};
+
+/// Number and hash of the newest leaf.
+pub fn head(tx: &Tx<'_>) -> Result<Option<(u64, Hash)>, Problem> {
+    tx.query_opt("SELECT seq, leaf_hash FROM audit_log ORDER BY seq DESC LIMIT 1", params![], |r| {
+        Ok((r.get("seq")?, r.get("leaf_hash")?))
+    })
+}
+
+/// Adds a leaf at the end.
+pub fn insert_leaf(tx: &Tx<'_>, draft: &Draft, seq: u64, leaf: &[u8], hash: &Hash) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO audit_log (seq, leaf, leaf_hash, at, actor_id, action, entity, entity_id)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![seq, leaf, hash, draft.at, draft.actor_id, draft.action, draft.entity, draft.entity_id],
+    )?;
+    Ok(())
+}
+
+/// Keeps what a commitment stands for.
+pub fn insert_state(tx: &Tx<'_>, seq: u64, part: &str, sealed: &SealedState) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO audit_state (seq, part, salt, state) VALUES (?1, ?2, ?3, ?4)",
+        params![seq, part, sealed.salt, sealed.state],
+    )?;
+    Ok(())
+}
+
+/// A stored row.
+#[derive(Debug, Clone)]
+pub struct StoredLeaf {
+    /// Place in the log.
+    pub seq: u64,
+    /// The bytes that were hashed.
+    pub leaf: Vec<u8>,
+    /// The stored hash.
+    pub leaf_hash: Vec<u8>,
+    /// Copies of leaf fields.
+    pub at: Timestamp,
+    /// Copy.
+    pub actor_id: String,
+    /// Copy.
+    pub action: String,
+    /// Copy.
+    pub entity: String,
+    /// Copy.
+    pub entity_id: String,
+}
+
+fn stored_leaf(r: &Row<'_>) -> Result<StoredLeaf, Problem> {
+    Ok(StoredLeaf {
+        seq: r.get("seq")?,
+        leaf: r.get("leaf")?,
+        leaf_hash: r.get("leaf_hash")?,
+        at: r.get("at")?,
+        actor_id: r.get("actor_id")?,
+        action: r.get("action")?,
+        entity: r.get("entity")?,
+        entity_id: r.get("entity_id")?,
+    })
+}
+
+/// Rows after `after`, oldest first.
+pub fn list_from(tx: &Tx<'_>, after: u64, limit: u32) -> Result<Vec<StoredLeaf>, Problem> {
+    tx.query("SELECT * FROM audit_log WHERE seq > ?1 ORDER BY seq LIMIT ?2", params![after, limit], stored_leaf)
+}
+
+/// What a list of entries is narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Kind of thing.
+    pub entity: Option<String>,
+    /// Which one.
+    pub entity_id: Option<String>,
+    /// What was done.
+    pub action: Option<String>,
+}
+
+/// Rows before `before`, newest first.
+pub fn list_newest(tx: &Tx<'_>, filter: &Filter, before: Option<u64>, limit: u32) -> Result<Vec<StoredLeaf>, Problem> {
+    let mut sql = String::from("SELECT * FROM audit_log WHERE 1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut narrow = |column: &str, operator: &str, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {column} {operator} ?{}", values.len()));
+    };
+    if let Some(entity) = &filter.entity {
+        narrow("entity", "=", Value::Text(entity.clone()));
+    }
+    if let Some(id) = &filter.entity_id {
+        narrow("entity_id", "=", Value::Text(id.clone()));
+    }
+    if let Some(action) = &filter.action {
+        narrow("action", "=", Value::Text(action.clone()));
+    }
+    if let Some(seq) = before {
+        narrow("seq", "<", Value::Int(i64::try_from(seq).unwrap_or(i64::MAX)));
+    }
+    sql.push_str(&format!(" ORDER BY seq DESC LIMIT {limit}"));
+    tx.query(&sql, &values, stored_leaf)
+}
+
+/// One row.
+pub fn find_leaf(tx: &Tx<'_>, seq: u64) -> Result<Option<StoredLeaf>, Problem> {
+    tx.query_opt("SELECT * FROM audit_log WHERE seq = ?1", params![seq], stored_leaf)
+}
+
+/// A stored state: part, salt, and the state unless it was erased.
+pub type StoredState = (String, Vec<u8>, Option<Vec<u8>>);
+
+/// The states of one row.
+pub fn list_states(tx: &Tx<'_>, seq: u64) -> Result<Vec<StoredState>, Problem> {
+    tx.query("SELECT part, salt, state FROM audit_state WHERE seq = ?1", params![seq], |r| {
+        Ok((r.get("part")?, r.get("salt")?, r.get("state")?))
+    })
+}

@@ -1,0 +1,84 @@
+//! Reading the value in force and saving a new one.
+
+use serde_json::json;
+
+use super::{Effective, NumberSetting, Source, Started, store};
+use crate::base::access::Principal;
+use crate::base::problem::Problem;
+use crate::features::audit::{self, Entry};
+use crate::platform::store::Tx;
+
+/// The number in force.
+pub fn number(tx: &Tx<'_>, setting: NumberSetting, started: &Started<u32>) -> Result<Effective<u32>, Problem> {
+    let saved = store::find(tx, setting.name)?;
+    let parsed = saved.as_ref().and_then(|s| s.value.parse().ok());
+    Ok(match (saved, parsed) {
+        (Some(saved), Some(value)) => Effective {
+            value,
+            source: Source::Saved,
+            changed_by: Some(saved.changed_by),
+            changed_at: Some(saved.changed_at),
+        },
+        _ => Effective { value: started.value, source: started.source, changed_by: None, changed_at: None },
+    })
+}
+
+/// The text in force.
+pub fn text(tx: &Tx<'_>, name: &str, started: &Started<String>) -> Result<Effective<String>, Problem> {
+    Ok(match store::find(tx, name)? {
+        Some(saved) => Effective {
+            value: saved.value,
+            source: Source::Saved,
+            changed_by: Some(saved.changed_by),
+            changed_at: Some(saved.changed_at),
+        },
+        None => Effective {
+            value: started.value.clone(),
+            source: started.source,
+            changed_by: None,
+            changed_at: None,
+        },
+    })
+}
+
+/// Saves a number, or with `None` goes back to what the process was started with.
+pub fn set_number(
+    tx: &Tx<'_>,
+    by: &Principal,
+    setting: NumberSetting,
+    value: Option<u32>,
+) -> Result<(), Problem> {
+    if let Some(v) = value
+        && !(setting.min..=setting.max).contains(&v)
+    {
+        return Err(Problem::field(
+            setting.field,
+            format!("got {v}; expected {} to {}", setting.min, setting.max),
+        ));
+    }
+    set(tx, by, setting.name, value.map(|v| v.to_string()).as_deref())
+}
+
+/// Saves a text, or with `None` goes back to what the process was started with.
+pub fn set(tx: &Tx<'_>, by: &Principal, name: &'static str, value: Option<&str>) -> Result<(), Problem> {
+    let before = store::find(tx, name)?.map(|s| s.value);
+    if before.as_deref() == value {
+        return Ok(());
+    }
+    match value {
+        Some(value) => store::save(tx, name, value, &by.actor().1)?,
+        None => store::clear(tx, name)?,
+    }
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action: "setting.changed",
+            entity: "setting",
+            entity_id: name.to_owned(),
+            reason: None,
+            prev: before.map(|v| json!({ "value": v })),
+            new: value.map(|v| json!({ "value": v })),
+        },
+    )
+}
