@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod faults;
+pub mod http;
 pub mod queue;
 pub mod store;
