@@ -22,6 +22,7 @@ use apalis_core::backend::finalize::Ephemeral;
 use apalis_core::backend::{Backend, BackendConfig};
 use apalis_core::task::Task;
 use apalis_core::task::builder::TaskBuilder;
+use apalis_core::task::task_id::TaskId;
 use apalis_core::worker::builder::WorkerBuilder;
 use apalis_core::worker::context::WorkerContext;
 use apalis_core::worker::ext::parallelize::ParallelizeExt;
@@ -124,7 +125,7 @@ impl ApalisQueue {
             starts += 1;
             let queue = self.clone();
             let worker = WorkerBuilder::new(format!("{}:{starts}", self.inner.worker))
-                .backend(Claims { receiver: Arc::clone(&self.inner.receiver) })
+                .backend(Claims { receiver: Arc::clone(&self.inner.receiver), given: 0 })
                 .parallelize(tokio::spawn)
                 .build(move |claimed: Claimed| {
                     let queue = queue.clone();
@@ -495,6 +496,9 @@ struct Claimed {
 /// Our claims as a source of tasks for apalis' worker.
 struct Claims {
     receiver: Receiver,
+    /// Apalis panics on a second task with the id of one that it has not cleared away yet, which a
+    /// quick second attempt would be: its task ids count the claims of this worker.
+    given: u64,
 }
 
 impl Backend for Claims {
@@ -510,7 +514,10 @@ impl Backend for Claims {
         cx: &mut Context<'_>,
         _: &WorkerContext,
     ) -> Poll<Option<Result<Self::Task, Infallible>>> {
-        lock(&self.receiver).poll_recv(cx).map(|claimed| Some(Ok(TaskBuilder::new(claimed?).build())))
+        let Poll::Ready(claimed) = lock(&self.receiver).poll_recv(cx) else { return Poll::Pending };
+        self.given += 1;
+        let id = TaskId::from_int(self.given);
+        Poll::Ready(claimed.map(|claimed| Ok(TaskBuilder::new(claimed).task_id(id).build())))
     }
 
     fn poll_close(&mut self, _: &mut Context<'_>, _: &WorkerContext) -> Poll<Result<(), Infallible>> {
