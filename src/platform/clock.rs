@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 use crate::base::clock::{Clock, Sleep};
 use crate::base::id::Ids;
@@ -101,6 +101,46 @@ impl Clock for ManualClock {
         };
         Box::pin(async move {
             let _ = woken.await;
+        })
+    }
+}
+
+/// The machine's clock, shifted: it runs on, and can be moved forward. For `tenure demo`.
+#[derive(Debug)]
+pub struct ShiftedClock {
+    shift_ms: watch::Sender<i64>,
+}
+
+impl Default for ShiftedClock {
+    fn default() -> Self {
+        Self { shift_ms: watch::Sender::new(0) }
+    }
+}
+
+impl ShiftedClock {
+    /// Makes this clock show `to` now; sleepers that are due wake.
+    pub fn set(&self, to: Timestamp) {
+        let shift = to.as_millis().saturating_sub(SystemClock.now().as_millis());
+        self.shift_ms.send_replace(shift);
+    }
+}
+
+impl Clock for ShiftedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_millis(SystemClock.now().as_millis().saturating_add(*self.shift_ms.borrow()))
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Sleep {
+        let mut moved = self.shift_ms.subscribe();
+        Box::pin(async move {
+            loop {
+                let shift = *moved.borrow_and_update();
+                let real = Timestamp::from_millis(at.as_millis().saturating_sub(shift));
+                tokio::select! {
+                    () = SystemClock.sleep_until(real) => return,
+                    changed = moved.changed() => if changed.is_err() { return },
+                }
+            }
         })
     }
 }

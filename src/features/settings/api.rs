@@ -1,0 +1,241 @@
+//! Settings over HTTP: Admin > Security Settings and Admin > Logging.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Deserializer, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, Source, Started, ops};
+use crate::base::access::Permission;
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::http::{Body, Caller, Failure, Routes};
+use crate::platform::store::{Store, Tx};
+
+/// Judges a log filter and puts it into force.
+pub type LevelPort = std::sync::Arc<dyn Fn(&str, bool) -> Result<(), String> + Send + Sync>;
+
+/// What the routes need.
+#[derive(Clone)]
+pub struct SettingsApi {
+    /// The business database.
+    pub store: Store,
+    /// What the process was started with.
+    pub started: StartedSettings,
+    /// Checks a filter (`false`) or puts it into force (`true`).
+    pub level: LevelPort,
+}
+
+/// Values of the environment.
+#[derive(Debug, Clone)]
+pub struct StartedSettings {
+    /// `STUCK_RUN_TIMEOUT_MINUTES`.
+    pub stuck_run_timeout_minutes: Started<u32>,
+    /// `LOG_RETENTION_DAYS`.
+    pub log_retention_days: Started<u32>,
+    /// `LOG_LEVEL`.
+    pub log_level: Started<String>,
+}
+
+/// The routes of settings.
+pub fn routes(state: SettingsApi) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(get_security, put_security))
+        .routes(routes!(get_logging, put_logging))
+        .with_state(state)
+}
+
+/// A whole number in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NumberInForce {
+    /// The value.
+    value: u32,
+    /// Where it comes from.
+    source: Source,
+    /// Smallest value taken.
+    min: u32,
+    /// Largest value taken.
+    max: u32,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
+/// A text in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TextInForce {
+    /// The value.
+    value: String,
+    /// Where it comes from.
+    source: Source,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
+/// Who saved a setting.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ChangedBy {
+    /// The actor's id.
+    id: String,
+    /// A name to show.
+    display_name: String,
+}
+
+/// Admin > Security Settings.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SecuritySettings {
+    /// Minutes without progress after which a running run is failed.
+    stuck_run_timeout_minutes: NumberInForce,
+}
+
+/// Admin > Logging.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct LoggingSettings {
+    /// Days that log entries are kept.
+    retention_days: NumberInForce,
+    /// The filter of the log.
+    level: TextInForce,
+}
+
+/// Distinguishes an absent field (`None`) from null (`Some(None)`), which goes back to the start value.
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(d).map(Some)
+}
+
+/// Any subset; null goes back to environment or default.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SecurityChange {
+    /// 1 to 10080.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>)]
+    stuck_run_timeout_minutes: Option<Option<u32>>,
+}
+
+/// Any subset; null goes back to environment or default.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LoggingChange {
+    /// 1 to 3650.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<u32>)]
+    retention_days: Option<Option<u32>>,
+    /// A filter such as `info` or `info,tenure=debug`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    level: Option<Option<String>>,
+}
+
+/// The security settings in force.
+#[utoipa::path(get, path = "/api/settings/security", tag = "settings",
+    responses((status = 200, body = SecuritySettings)))]
+async fn get_security(caller: Caller, State(api): State<SettingsApi>) -> Result<Json<SecuritySettings>, Failure> {
+    caller.require(Permission::SettingsRead)?;
+    let started = api.started.clone();
+    Ok(Json(api.store.read(move |tx| security(tx, &started)).await?))
+}
+
+/// Changes any subset of the security settings.
+#[utoipa::path(put, path = "/api/settings/security", tag = "settings", request_body = SecurityChange,
+    responses((status = 200, body = SecuritySettings), (status = 422)))]
+async fn put_security(
+    caller: Caller,
+    State(api): State<SettingsApi>,
+    Body(change): Body<SecurityChange>,
+) -> Result<Json<SecuritySettings>, Failure> {
+    caller.require(Permission::SettingsWrite)?;
+    let started = api.started.clone();
+    let answer = api.store.write(move |tx| {
+        if let Some(value) = change.stuck_run_timeout_minutes {
+            ops::set_number(tx, &caller.principal, STUCK_RUN_TIMEOUT, value)?;
+        }
+        security(tx, &started)
+    });
+    Ok(Json(answer.await?))
+}
+
+/// The logging settings in force.
+#[utoipa::path(get, path = "/api/settings/logging", tag = "settings",
+    responses((status = 200, body = LoggingSettings)))]
+async fn get_logging(caller: Caller, State(api): State<SettingsApi>) -> Result<Json<LoggingSettings>, Failure> {
+    caller.require(Permission::SettingsRead)?;
+    let started = api.started.clone();
+    Ok(Json(api.store.read(move |tx| logging(tx, &started)).await?))
+}
+
+/// Changes any subset of the logging settings.
+#[utoipa::path(put, path = "/api/settings/logging", tag = "settings", request_body = LoggingChange,
+    responses((status = 200, body = LoggingSettings), (status = 422)))]
+async fn put_logging(
+    caller: Caller,
+    State(api): State<SettingsApi>,
+    Body(change): Body<LoggingChange>,
+) -> Result<Json<LoggingSettings>, Failure> {
+    caller.require(Permission::SettingsWrite)?;
+    if let Some(Some(level)) = &change.level {
+        (api.level)(level, false).map_err(|e| Problem::field("level", e))?;
+    }
+    let started = api.started.clone();
+    let answer = api
+        .store
+        .write(move |tx| {
+            if let Some(value) = change.retention_days {
+                ops::set_number(tx, &caller.principal, LOG_RETENTION, value)?;
+            }
+            if let Some(value) = &change.level {
+                ops::set(tx, &caller.principal, LOG_LEVEL, value.as_deref())?;
+            }
+            logging(tx, &started)
+        })
+        .await?;
+    if let Err(error) = (api.level)(&answer.level.value, true) {
+        tracing::warn!(error, "the log filter was saved but not put into force");
+    }
+    Ok(Json(answer))
+}
+
+fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, Problem> {
+    let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
+    Ok(SecuritySettings {
+        stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
+    })
+}
+
+fn logging(tx: &Tx<'_>, started: &StartedSettings) -> Result<LoggingSettings, Problem> {
+    let days = ops::number(tx, LOG_RETENTION, &started.log_retention_days)?;
+    let level = ops::text(tx, LOG_LEVEL, &started.log_level)?;
+    Ok(LoggingSettings {
+        retention_days: number_in_force(days, LOG_RETENTION.min, LOG_RETENTION.max),
+        level: TextInForce {
+            value: level.value,
+            source: level.source,
+            changed_by: level.changed_by.map(changed_by),
+            changed_at: level.changed_at,
+        },
+    })
+}
+
+fn number_in_force(effective: Effective<u32>, min: u32, max: u32) -> NumberInForce {
+    NumberInForce {
+        value: effective.value,
+        source: effective.source,
+        min,
+        max,
+        changed_by: effective.changed_by.map(changed_by),
+        changed_at: effective.changed_at,
+    }
+}
+
+/// Settings stand below identity, which knows names; the id is what they can tell.
+fn changed_by(id: String) -> ChangedBy {
+    ChangedBy { display_name: id.clone(), id }
+}
