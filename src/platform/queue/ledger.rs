@@ -5,6 +5,8 @@
 //! - Whoever changes a row on behalf of an attempt names that attempt's fence; an older one changes
 //!   nothing.
 
+use std::time::Duration;
+
 use serde_json::Value as JsonValue;
 
 use super::{JobDraft, retry};
@@ -18,6 +20,8 @@ use crate::platform::store::{Json, Tx};
 const KEEP_DONE: u32 = 1000;
 /// Failed jobs that are kept, the newest.
 const KEEP_FAILED: u32 = 5000;
+/// The longest time a job is put off.
+const LONGEST_SNOOZE: Duration = Duration::from_secs(24 * 3600);
 /// The longest reason that is stored.
 const REASON_CHARS: usize = 2000;
 
@@ -80,7 +84,7 @@ fn insert(
             tx.now()
         ],
     )?;
-    tx.ring_after_commit();
+    wake(tx);
     Ok(id)
 }
 
@@ -156,7 +160,7 @@ pub(super) fn snooze(tx: &Tx<'_>, claim: &Claim, until: Timestamp) -> Result<(),
     let n = tx.execute(
         "UPDATE job SET state = 'held', run_at = ?3
          WHERE id = ?1 AND fence = ?2 AND state = 'handed' AND active = 1",
-        params![claim.id, claim.fence, until],
+        params![claim.id, claim.fence, until.min(tx.now().plus(LONGEST_SNOOZE))],
     )?;
     if n == 0 { Err(lost(claim)) } else { Ok(()) }
 }
@@ -167,7 +171,7 @@ pub(super) fn release(tx: &Tx<'_>, claim: &Claim) -> Result<(), Problem> {
         "UPDATE job SET active = 0 WHERE id = ?1 AND fence = ?2 AND active = 1",
         params![claim.id, claim.fence],
     )?;
-    tx.ring_after_commit();
+    wake(tx);
     Ok(())
 }
 
@@ -285,6 +289,17 @@ pub(super) fn hand_over_due(
     Ok(tickets)
 }
 
+/// Marks one held job as handed over, due or not.
+pub(super) fn hand_over_one(tx: &Tx<'_>, id: &JobId) -> Result<(), Problem> {
+    tx.execute("UPDATE job SET state = 'handed' WHERE id = ?1 AND state = 'held'", params![id])?;
+    Ok(())
+}
+
+/// Wakes the relay after the COMMIT.
+pub(super) fn wake(tx: &Tx<'_>) {
+    tx.ring_after_commit();
+}
+
 /// Jobs that the queue should have, after `after`, by id; attempts that run are left out.
 pub(super) fn list_handed(
     tx: &Tx<'_>,
@@ -339,11 +354,6 @@ pub(super) fn trim(tx: &Tx<'_>) -> Result<usize, Problem> {
         )?;
     }
     Ok(removed)
-}
-
-/// Checks that text from outside is a job id, in the words of a 404.
-pub fn parse_id(text: &str) -> Result<JobId, Problem> {
-    text.parse().map_err(|_| Problem::missing("job", text))
 }
 
 /// The 26 characters of an id after its prefix, as a ULID is written.

@@ -16,10 +16,20 @@
 //! # Not here
 //! What a job does; that is a feature's `jobs.rs`. Looking at jobs over HTTP is `features::jobs`.
 
+mod apalis;
 mod cx;
+mod inline;
 pub mod ledger;
+pub mod port;
 pub mod registry;
+mod relay;
 pub mod retry;
+mod runner;
+mod runtime;
+pub mod schedule;
+#[cfg(test)]
+mod tests;
+pub mod views;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -31,8 +41,11 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 
 pub use cx::JobCx;
+pub use inline::InlineQueue;
 pub use ledger::{cancel, enqueue};
+pub use port::{Condition, Drained};
 pub use registry::Registry;
+pub use runtime::{Parts, QueueHealth, QueueRuntime};
 
 /// A job that is not in the ledger yet.
 #[derive(Debug, Clone, PartialEq)]

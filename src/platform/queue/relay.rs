@@ -1,0 +1,157 @@
+//! The relay: hands due jobs of the ledger to the queue, and keeps the two in step.
+//!
+//! It wakes by the store's doorbell after a commit, at the instant the next held job is due, and once
+//! a minute to reconcile.
+//!
+//! # Invariants
+//! - A row is marked handed before the queue gets it: a crash in between is mended by
+//!   [`Relay::reconcile`], while the other order would let a worker meet a row that is not its own.
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::ledger;
+use super::port::{Condition, Queue};
+use super::registry::Registry;
+use super::runner::PAUSE;
+use crate::base::clock::SharedClock;
+use crate::base::id::{JobId, TypedId};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::store::Store;
+
+/// Rows per transaction.
+const BATCH: u32 = 500;
+/// How often ledger and queue are compared and finished rows trimmed.
+const RECONCILE_EVERY: Duration = Duration::from_secs(60);
+
+/// Moves due jobs from the ledger to the queue.
+pub(super) struct Relay {
+    pub(super) store: Store,
+    pub(super) queue: Arc<dyn Queue>,
+    pub(super) registry: Registry,
+    pub(super) clock: SharedClock,
+    pub(super) stopping: CancellationToken,
+    pub(super) fault: Mutex<Option<String>>,
+}
+
+impl Relay {
+    /// Works until told to stop.
+    pub(super) async fn run(&self) {
+        let doorbell = self.store.doorbell();
+        let mut reconcile_at = self.clock.now().plus(RECONCILE_EVERY);
+        while !self.stopping.is_cancelled() {
+            let result = self.turn(&mut reconcile_at).await;
+            let wake_at = match result {
+                Ok(next) => {
+                    self.set_fault(None);
+                    next.map_or(reconcile_at, |n| n.min(reconcile_at))
+                }
+                Err(problem) => {
+                    tracing::warn!(?problem, "due jobs could not be handed to the queue; trying again");
+                    self.set_fault(Some(problem.to_string()));
+                    self.clock.now().plus(PAUSE)
+                }
+            };
+            tokio::select! {
+                () = self.stopping.cancelled() => return,
+                () = doorbell.notified() => {}
+                () = self.clock.sleep_until(wake_at) => {}
+            }
+        }
+    }
+
+    async fn turn(&self, reconcile_at: &mut Timestamp) -> Result<Option<Timestamp>, Problem> {
+        self.hand_over_due().await?;
+        let now = self.clock.now();
+        if now >= *reconcile_at {
+            self.reconcile().await?;
+            self.trim().await?;
+            *reconcile_at = now.plus(RECONCILE_EVERY);
+        }
+        self.store.read(ledger::next_due).await
+    }
+
+    /// Hands over what is due now; answers how many.
+    pub(super) async fn hand_over_due(&self) -> Result<usize, Problem> {
+        let mut count = 0;
+        loop {
+            // A read first: most wake-ups find nothing, and a write would cost an fsync.
+            let due = self.store.read(|tx| Ok((ledger::next_due(tx)?, tx.now()))).await?;
+            if due.0.is_none_or(|at| at > due.1) {
+                return Ok(count);
+            }
+            let registry = self.registry.clone();
+            let tickets = self
+                .store
+                .write_in_background(move |tx| {
+                    ledger::hand_over_due(tx, BATCH, |name| registry.calls_out(name))
+                })
+                .await?;
+            let handed = tickets.len();
+            self.queue.add(tickets).await?;
+            count += handed;
+            if handed == 0 {
+                return Ok(count);
+            }
+        }
+    }
+
+    /// Gives the queue what it does not know, and makes it forget what is over.
+    pub(super) async fn reconcile(&self) -> Result<(), Problem> {
+        let known = self.queue.list_known().await?;
+        let mut over = 0;
+        for page in known.chunks(BATCH as usize) {
+            let ids: Vec<JobId> = page.to_vec();
+            let wanted = self.store.read(move |tx| Ok((ledger::wanted(tx, &ids)?, ids))).await?;
+            for (id, wanted) in wanted.1.into_iter().zip(wanted.0) {
+                if !wanted {
+                    over += u32::from(self.queue.remove(id).await?);
+                }
+            }
+        }
+        let known: HashSet<JobId> = known.into_iter().collect();
+        let mut again = 0;
+        let mut after = String::new();
+        loop {
+            let registry = self.registry.clone();
+            let from = after.clone();
+            let page = self
+                .store
+                .read(move |tx| ledger::list_handed(tx, &from, BATCH, |n| registry.calls_out(n)))
+                .await?;
+            let Some(last) = page.last() else { break };
+            after = last.id.as_str().to_owned();
+            let missing: Vec<_> = page.into_iter().filter(|t| !known.contains(&t.id)).collect();
+            again += missing.len();
+            if !missing.is_empty() {
+                self.queue.add(missing).await?;
+            }
+        }
+        if over > 0 || again > 0 {
+            tracing::info!(again, over, "the queue was brought in step with the ledger");
+        }
+        Ok(())
+    }
+
+    /// Removes finished rows beyond what is kept.
+    pub(super) async fn trim(&self) -> Result<(), Problem> {
+        while self.store.write_in_background(ledger::trim).await? >= 2000 {}
+        Ok(())
+    }
+
+    /// Whether the last turn went well.
+    pub(super) fn condition(&self) -> Condition {
+        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
+            None => Condition::ok(),
+            Some(fault) => Condition::down(format!("Jobs are not handed to the queue: {fault}")),
+        }
+    }
+
+    fn set_fault(&self, fault: Option<String>) {
+        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+    }
+}

@@ -1,0 +1,195 @@
+//! One attempt of one job: start it in the ledger, run the handler, record how it went.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt;
+use tokio_util::sync::CancellationToken;
+
+use super::cx::{JobCx, Told};
+use super::ledger::{self, AfterFailure, Claim, Started};
+use super::registry::Registry;
+use crate::base::clock::SharedClock;
+use crate::base::id::JobId;
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::store::{Store, Tx};
+
+/// How long to wait before the database is asked again after it failed.
+pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// What the queue does with a job after an attempt. The ledger knows already.
+#[derive(Debug)]
+pub(super) enum Outcome {
+    /// Done, failed for good, or nobody's any more: forget it.
+    Over,
+    /// The next attempt, not before this instant.
+    Again(Timestamp),
+    /// Forget it, then release the claim: the ledger holds it until a later instant.
+    Snoozed(Claim),
+    /// Not counted: it waits as before.
+    Released,
+}
+
+/// The two steps of stopping.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop {
+    /// Start nothing more; handlers see it through [`JobCx::stopping`].
+    pub(super) stopping: CancellationToken,
+    /// What still runs is dropped.
+    pub(super) cut: CancellationToken,
+}
+
+/// Runs attempts. Clones share everything.
+#[derive(Debug, Clone)]
+pub(super) struct Runner {
+    store: Store,
+    registry: Registry,
+    clock: SharedClock,
+    stop: Stop,
+}
+
+impl Runner {
+    pub(super) fn new(store: Store, registry: Registry, clock: SharedClock, stop: Stop) -> Self {
+        Self { store, registry, clock, stop }
+    }
+
+    /// Runs one attempt of a job that the queue gave out.
+    pub(super) async fn attempt(&self, id: &JobId) -> Outcome {
+        if self.stop.stopping.is_cancelled() {
+            return Outcome::Released;
+        }
+        let started = {
+            let id = id.clone();
+            self.store.write_in_background(move |tx| ledger::start(tx, &id)).await
+        };
+        match started {
+            Ok(Some(started)) => self.run(started).await,
+            Ok(None) => Outcome::Over,
+            Err(problem) => {
+                tracing::warn!(job = %id, ?problem, "a job could not be started; it is tried again");
+                Outcome::Again(self.clock.now().plus(PAUSE))
+            }
+        }
+    }
+
+    async fn run(&self, started: Started) -> Outcome {
+        let Started { claim, name, payload } = started;
+        let cx = JobCx::new(claim.clone(), self.store.clone(), self.stop.stopping.clone());
+        let Some(handler) = self.registry.find(&name) else {
+            let reason = format!("This version of Tenure has no handler for jobs named `{name}`.");
+            return self.fail(claim, reason).await;
+        };
+        let attempt = AssertUnwindSafe(async { handler.run(&cx, payload).await }).catch_unwind();
+        let result = tokio::select! {
+            biased;
+            result = attempt => result,
+            () = self.stop.cut.cancelled() => {
+                tracing::info!(job = %claim.id, name, "released at the shutdown deadline; the attempt does not count");
+                return self.release(claim).await;
+            }
+        };
+        match (cx.told(), result) {
+            (Told::Completed, _) => Outcome::Over,
+            (Told::Snoozed, _) => Outcome::Snoozed(claim),
+            (Told::Nothing, Ok(Ok(()))) => self.finish(claim).await,
+            (Told::Nothing, Ok(Err(_))) if self.stop.stopping.is_cancelled() => {
+                // The handler stopped between pages because it was asked to.
+                self.release(claim).await
+            }
+            (Told::Nothing, Ok(Err(problem))) => {
+                tracing::warn!(job = %claim.id, name, attempt = claim.attempt, ?problem, "a job's attempt failed");
+                let reason = reason_of(&problem, &claim);
+                self.fail(claim, reason).await
+            }
+            (Told::Nothing, Err(panic)) => {
+                let text = panic_text(panic.as_ref());
+                tracing::error!(job = %claim.id, name, attempt = claim.attempt, panic = text, "a job's handler panicked");
+                let reason = format!("The handler panicked; the system log names the place under job {}.", claim.id);
+                self.fail(claim, reason).await
+            }
+        }
+    }
+
+    async fn finish(&self, claim: Claim) -> Outcome {
+        let id = claim.id.clone();
+        let done = self
+            .insist(move |tx| match ledger::mark_done(tx, &claim) {
+                // Somebody else's by now: nothing to record.
+                Err(Problem::Conflict(_)) => Ok(()),
+                other => other,
+            })
+            .await;
+        match done {
+            Some(()) => Outcome::Over,
+            None => self.unrecorded(&id),
+        }
+    }
+
+    async fn fail(&self, claim: Claim, reason: String) -> Outcome {
+        let id = claim.id.clone();
+        let after =
+            self.insist(move |tx| ledger::mark_attempt_failed(tx, &claim, &reason)).await;
+        match after {
+            Some(AfterFailure::Again(at)) => Outcome::Again(at),
+            Some(AfterFailure::Failed | AfterFailure::Lost) => Outcome::Over,
+            None => self.unrecorded(&id),
+        }
+    }
+
+    async fn release(&self, claim: Claim) -> Outcome {
+        let id = claim.id.clone();
+        match self.insist(move |tx| ledger::release(tx, &claim)).await {
+            Some(()) => Outcome::Released,
+            None => self.unrecorded(&id),
+        }
+    }
+
+    /// Writes until it is written or the process goes down; the next start sees to the rest.
+    pub(super) async fn insist<T, F>(&self, f: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        loop {
+            let g = Arc::clone(&f);
+            match self.store.write_in_background(move |tx| g(tx)).await {
+                Ok(value) => return Some(value),
+                Err(problem) if self.stop.cut.is_cancelled() => {
+                    tracing::warn!(?problem, "how a job's attempt ended is not recorded");
+                    return None;
+                }
+                Err(problem) => {
+                    tracing::warn!(?problem, "how a job's attempt ended could not be recorded yet");
+                    self.clock.sleep_until(self.clock.now().plus(PAUSE)).await;
+                }
+            }
+        }
+    }
+
+    /// The ledger still shows the attempt as running; the next start counts it.
+    fn unrecorded(&self, id: &JobId) -> Outcome {
+        tracing::warn!(job = %id, "left to the next start");
+        Outcome::Released
+    }
+}
+
+/// What the job list shows: the problem's own words, or where to look when they say nothing.
+fn reason_of(problem: &Problem, claim: &Claim) -> String {
+    match problem {
+        Problem::Internal(_) => {
+            format!("A fault inside Tenure; the system log has the cause under job {}.", claim.id)
+        }
+        other => other.to_string(),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
+    panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message")
+}

@@ -1,0 +1,157 @@
+//! Everything about background jobs that runs in a server process, started and drained as one.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::task::JoinHandle;
+
+use super::apalis::{ApalisQueue, Setup};
+use super::ledger;
+use super::port::{Condition, Drained, Queue, QueueCounts};
+use super::registry::Registry;
+use super::relay::Relay;
+use super::runner::{Runner, Stop};
+use super::schedule::Scheduler;
+use crate::base::clock::SharedClock;
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::store::Store;
+
+/// What the runtime needs.
+#[derive(Debug)]
+pub struct Parts {
+    /// `tenure.db`, where the ledger is.
+    pub store: Store,
+    /// `queue.db`.
+    pub queue_store: Store,
+    /// Every handler.
+    pub registry: Registry,
+    /// The clock of due instants, retries and slots.
+    pub clock: SharedClock,
+    /// Jobs that run at the same time, 1 to 256.
+    pub concurrency: u32,
+}
+
+/// How worker and scheduler are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueueHealth {
+    /// Handing over, claiming, running.
+    pub worker: Condition,
+    /// Making the jobs of schedules.
+    pub scheduler: Condition,
+}
+
+/// The relay, the scheduler and the embedded queue of one process.
+pub struct QueueRuntime {
+    queue: Arc<dyn Queue>,
+    relay: Arc<Relay>,
+    scheduler: Arc<Scheduler>,
+    stop: Stop,
+    relay_task: Mutex<Option<JoinHandle<()>>>,
+    scheduler_task: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for QueueRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QueueRuntime").field("health", &self.health()).finish_non_exhaustive()
+    }
+}
+
+impl QueueRuntime {
+    /// Takes over what a former process left, then starts all parts.
+    ///
+    /// To be called once per process, inside a tokio runtime, by the owner of the data directory.
+    pub async fn start(parts: Parts) -> Result<Self, Problem> {
+        let Parts { store, queue_store, registry, clock, concurrency } = parts;
+        let stop = Stop::default();
+        let recovered = store.write(ledger::recover).await?;
+        if recovered != ledger::Recovered::default() {
+            tracing::warn!(
+                again = recovered.again,
+                failed = recovered.failed,
+                "jobs were running when the former process ended; the attempt counts"
+            );
+        }
+        let runner = Runner::new(store.clone(), registry.clone(), clock.clone(), stop.clone());
+        let queue = ApalisQueue::open(Setup {
+            store: queue_store,
+            ledger: store.clone(),
+            runner,
+            clock: clock.clone(),
+            stop: stop.clone(),
+            concurrency,
+        })
+        .await?;
+        let port: Arc<dyn Queue> = Arc::new(queue.clone());
+        let stopping = stop.stopping.clone();
+        let relay = Arc::new(Relay {
+            store: store.clone(),
+            queue: Arc::clone(&port),
+            registry: registry.clone(),
+            clock: clock.clone(),
+            stopping: stopping.clone(),
+            fault: Mutex::new(None),
+        });
+        let scheduler = Arc::new(Scheduler::new(store, &registry, clock, stopping));
+        scheduler.forget_unknown().await?;
+        relay.reconcile().await?;
+        relay.trim().await?;
+        queue.run();
+        let relay_task = {
+            let relay = Arc::clone(&relay);
+            tokio::spawn(async move { relay.run().await })
+        };
+        let scheduler_task = {
+            let scheduler = Arc::clone(&scheduler);
+            tokio::spawn(async move { scheduler.run().await })
+        };
+        Ok(Self {
+            queue: port,
+            relay,
+            scheduler,
+            stop,
+            relay_task: Mutex::new(Some(relay_task)),
+            scheduler_task: Mutex::new(Some(scheduler_task)),
+        })
+    }
+
+    /// What the queue itself holds; the job list reads the ledger instead.
+    pub async fn counts(&self) -> Result<QueueCounts, Problem> {
+        self.queue.counts().await
+    }
+
+    /// How worker and scheduler are, without waiting for anything.
+    pub fn health(&self) -> QueueHealth {
+        let relay = alive(&self.relay_task, "The relay", || self.relay.condition());
+        let worker = if relay.ok { self.queue.condition() } else { relay };
+        let scheduler = alive(&self.scheduler_task, "The scheduler", || self.scheduler.condition());
+        QueueHealth { worker, scheduler }
+    }
+
+    /// Starts nothing more, waits for running jobs until `deadline`; what does not finish is released
+    /// to `waiting` without counting an attempt. The stores may be closed after it.
+    pub async fn drain(&self, deadline: Timestamp) -> Drained {
+        self.stop.stopping.cancel();
+        for task in [&self.relay_task, &self.scheduler_task] {
+            let task = task.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            if let Some(task) = task {
+                // It ends by itself; a panic in it was reported by `health`.
+                let _ = task.await;
+            }
+        }
+        self.queue.drain(deadline).await.unwrap_or_default()
+    }
+}
+
+fn alive(
+    task: &Mutex<Option<JoinHandle<()>>>,
+    what: &str,
+    condition: impl FnOnce() -> Condition,
+) -> Condition {
+    match &*task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+        None => Condition::down(format!("{what} is draining.")),
+        Some(task) if task.is_finished() => {
+            Condition::down(format!("{what} ended unexpectedly; restart Tenure."))
+        }
+        Some(_) => condition(),
+    }
+}
