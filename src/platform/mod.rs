@@ -2,5 +2,6 @@
 
 pub mod clock;
 pub mod faults;
+pub mod lifecycle;
 pub mod queue;
 pub mod store;
