@@ -2,6 +2,7 @@
 
 pub mod clock;
 pub mod faults;
+pub mod http;
 pub mod lifecycle;
 pub mod queue;
 pub mod store;

@@ -8,4 +8,5 @@
 //! Making and running jobs is [`crate::platform::queue`]; what a job does is in the `jobs.rs` of its
 //! feature.
 
+pub mod api;
 pub mod ops;

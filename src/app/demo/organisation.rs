@@ -1,0 +1,144 @@
+//! The sample organisation: four people, their accounts, the connected systems, a role, a workflow.
+
+use serde_json::{Value, json};
+
+use super::client::{Client, text};
+use super::slapd::{ADMIN_DN, BASE_DN};
+use super::story::{ADA, ADMIN, MONA, PASSWORD, ROSA, WORKFLOW};
+use crate::base::access::{Principal, SystemRole};
+use crate::base::problem::Problem;
+use crate::features::identity::{accounts, people};
+use crate::platform::store::Store;
+
+/// The group whose members decide.
+const REVIEWERS: &str = "genome-reviewers";
+/// The sample definition, also in `examples/`.
+const DEFINITION: &str = include_str!("../../../examples/workflows/genome-access.json");
+
+/// Where the outside systems are.
+#[derive(Debug, Clone)]
+pub struct Systems {
+    /// Base URL of the laboratory's access list.
+    pub lab_url: String,
+    /// URL and password of an LDAP server, when there is one.
+    pub ldap: Option<(String, String)>,
+}
+
+/// Puts people and accounts into an empty store; false when they are there already.
+pub async fn create_people(store: &Store) -> Result<bool, Problem> {
+    let hash = accounts::password::hash(PASSWORD.to_owned()).await?;
+    store
+        .write(move |tx| {
+            let by = Principal::system("demo");
+            if people::store::find_by_email(tx, ADMIN)?.is_some() {
+                return Ok(false);
+            }
+            let mut cast = Vec::new();
+            for (name, email, role) in [
+                ("Ines Adler", ADMIN, SystemRole::Admin),
+                ("Mona Okafor", MONA, SystemRole::ResourceManager),
+                ("Rosa Lindqvist", ROSA, SystemRole::Approver),
+                ("Ada Marchetti", ADA, SystemRole::Requestor),
+            ] {
+                let uid = email.split('@').next().unwrap_or(email);
+                let person = people::ops::create_person(
+                    tx,
+                    &by,
+                    people::NewPerson {
+                        display_name: name.to_owned(),
+                        email: email.to_owned(),
+                        manager_id: None,
+                        attributes: json!({ "uid": uid }),
+                    },
+                )?;
+                accounts::ops::create_account(tx, &by, &person.id, email, Some(hash.clone()), &[role])?;
+                cast.push(person.id);
+            }
+            people::ops::create_group(tx, &by, REVIEWERS, &cast[2..3])?;
+            Ok(true)
+        })
+        .await
+}
+
+/// Connects the systems and publishes role and workflow, through the public API.
+pub async fn connect(admin: &Client, systems: &Systems) -> Result<(), Problem> {
+    let mut entitlements = vec![building(admin).await?, laboratory(admin, &systems.lab_url).await?];
+    if let Some((url, password)) = &systems.ldap {
+        entitlements.push(directory(admin, url, password).await?);
+    }
+    admin
+        .post(
+            "/api/roles",
+            json!({
+                "name": WORKFLOW,
+                "description": "Works with pseudonymised genome data in the secure laboratory.",
+                "ownerId": admin.person,
+                "defaultDurationDays": 365,
+                "requiredDocumentTypes": ["data-use-agreement", "training-certificate"],
+                "entitlementIds": entitlements,
+            }),
+        )
+        .await?;
+    let definition: Value = serde_json::from_str(DEFINITION).map_err(Problem::internal)?;
+    let workflow = admin.post("/api/workflows", json!({ "definition": definition })).await?;
+    admin.post(&format!("/api/workflows/{}/publish", text(&workflow, "/id")?), json!({})).await?;
+    Ok(())
+}
+
+async fn entitlement(admin: &Client, name: &str, connector: &Value, commands: Value) -> Result<String, Problem> {
+    let mut body = commands;
+    body["name"] = json!(name);
+    body["connectorId"] = connector["id"].clone();
+    text(&admin.post("/api/entitlements", body).await?, "/id")
+}
+
+/// The built-in directory holds the project's group.
+async fn building(admin: &Client) -> Result<String, Problem> {
+    let connector =
+        admin.post("/api/connectors", json!({ "name": "Built-in directory", "kind": "directory", "config": {} })).await?;
+    let member = json!({ "account": "{{ person.attributes.uid }}", "group": "genome-project" });
+    let commands = json!({
+        "provision": { "command": "add_member", "params": member },
+        "deprovision": { "command": "remove_member", "params": member },
+        "check": { "command": "has_member", "params": member },
+    });
+    entitlement(admin, "Project group", &connector, commands).await
+}
+
+/// The laboratory's access list, over HTTP.
+async fn laboratory(admin: &Client, url: &str) -> Result<String, Problem> {
+    let config = json!({ "baseUrl": url, "auth": "none" });
+    let connector =
+        admin.post("/api/connectors", json!({ "name": "Genome laboratory", "kind": "http", "config": config })).await?;
+    let path = "/members/{{ person.attributes.uid }}";
+    let commands = json!({
+        "provision": { "command": "request", "params": { "method": "PUT", "path": path, "expectStatus": [200, 201] } },
+        "deprovision": { "command": "request", "params": { "method": "DELETE", "path": path, "expectStatus": [204, 404] } },
+        "check": { "command": "exists", "params": { "path": path } },
+    });
+    entitlement(admin, "Laboratory access", &connector, commands).await
+}
+
+/// An account in the LDAP directory.
+async fn directory(admin: &Client, url: &str, password: &str) -> Result<String, Problem> {
+    let body = json!({
+        "name": "Research directory",
+        "kind": "ldap",
+        "config": { "url": url, "bindDn": ADMIN_DN, "baseDn": BASE_DN },
+        "secrets": { "password": password },
+    });
+    let connector = admin.post("/api/connectors", body).await?;
+    let dn = format!("uid={{{{ person.attributes.uid }}}},ou=people,{BASE_DN}");
+    let commands = json!({
+        "provision": { "command": "add_entry", "params": { "dn": dn, "attributes": {
+            "objectClass": ["inetOrgPerson"],
+            "uid": "{{ person.attributes.uid }}",
+            "cn": "{{ person.displayName }}",
+            "sn": "{{ person.displayName }}",
+            "mail": "{{ person.email }}",
+        } } },
+        "deprovision": { "command": "delete_entry", "params": { "dn": dn } },
+        "check": { "command": "has_entry", "params": { "dn": dn } },
+    });
+    entitlement(admin, "Directory account", &connector, commands).await
+}

@@ -1,0 +1,143 @@
+//! What handlers take out of a request, with faults that name the field.
+
+use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::reply::Failure;
+use crate::base::access::{Permission, Principal};
+use crate::base::id::TypedId;
+use crate::base::problem::{FieldError, Problem};
+
+/// The deepest nesting of arrays and objects that is read.
+const MAX_DEPTH: usize = 64;
+
+/// Who is behind the request; 401 when nobody is signed in.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The principal, with the request's id.
+    pub principal: Principal,
+}
+
+impl Caller {
+    /// 403 unless the principal has `permission`.
+    pub fn require(&self, permission: Permission) -> Result<(), Problem> {
+        self.principal.require(permission)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.get::<Principal>().cloned().map(|principal| Self { principal }).ok_or_else(|| {
+            Failure(Problem::Unauthenticated("Sign in, or send a valid bearer token.".to_owned()))
+        })
+    }
+}
+
+/// A JSON body.
+#[derive(Debug, Clone)]
+pub struct Body<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+        let essence = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
+        if essence != "application/json" && !essence.ends_with("+json") {
+            return Err(Failure(Problem::UnsupportedMedia(format!(
+                "got content type \"{kind}\"; expected application/json"
+            ))));
+        }
+        let bytes = bytes::Bytes::from_request(request, state).await.map_err(|rejection| {
+            let status = axum::response::IntoResponse::into_response(rejection).status();
+            Failure(if status == axum::http::StatusCode::PAYLOAD_TOO_LARGE {
+                Problem::TooLarge("The body is larger than this route takes.".to_owned())
+            } else {
+                Problem::Malformed("The body could not be read.".to_owned())
+            })
+        })?;
+        parse_json(&bytes).map(Body).map_err(Failure)
+    }
+}
+
+/// Reads JSON; a fault in the text is 400, a fault in a field 422 with the field's path.
+pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
+    check_depth(bytes)?;
+    let value: serde_json::Value = serde_json::from_slice(bytes)
+        .map_err(|e| Problem::Malformed(format!("The body is not JSON: {e}.")))?;
+    serde_path_to_error::deserialize(value).map_err(|e| {
+        let path = e.path().to_string();
+        let field = if path == "." { "body".to_owned() } else { path };
+        let message = e.inner().to_string();
+        Problem::Invalid { detail: format!("{field}: {message}"), errors: vec![FieldError { field, message }] }
+    })
+}
+
+/// Refuses what is nested so deeply that reading it would cost more than it can be worth.
+fn check_depth(bytes: &[u8]) -> Result<(), Problem> {
+    let (mut depth, mut in_text, mut escaped) = (0_usize, false, false);
+    for &b in bytes {
+        match b {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                if depth > MAX_DEPTH {
+                    return Err(Problem::Malformed(format!("The JSON is nested deeper than {MAX_DEPTH} levels.")));
+                }
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The query string.
+#[derive(Debug, Clone)]
+pub struct Params<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let RawQuery(query) = RawQuery::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Failure(Problem::Malformed("The query could not be read.".to_owned())))?;
+        let pairs = form_urlencoded::parse(query.as_deref().unwrap_or("").as_bytes());
+        let fields = serde_html_form_pairs(pairs);
+        fields.map(Params).map_err(Failure)
+    }
+}
+
+/// Reads the pairs of a query into `T`; the fault names the parameter.
+fn serde_html_form_pairs<T: DeserializeOwned>(pairs: form_urlencoded::Parse<'_>) -> Result<T, Problem> {
+    let deserializer = serde_html_form::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(deserializer).map_err(|e| {
+        let path = e.path().to_string();
+        let field = if path == "." { "query".to_owned() } else { path };
+        let message = e.inner().to_string();
+        Problem::Invalid { detail: format!("{field}: {message}"), errors: vec![FieldError { field, message }] }
+    })
+}
+
+/// One typed id in the path; anything else is a thing that does not exist.
+#[derive(Debug, Clone)]
+pub struct IdPath<I>(pub I);
+
+impl<I: TypedId, S: Send + Sync> FromRequestParts<S> for IdPath<I> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let missing = |text: &str| Failure(Problem::missing("object", text));
+        let Path(text) =
+            Path::<String>::from_request_parts(parts, state).await.map_err(|_| missing("at this path"))?;
+        crate::base::id::check(I::PREFIX, &text).map_err(|_| missing(&text))?;
+        Ok(Self(I::from_stored(text)))
+    }
+}

@@ -1,0 +1,200 @@
+//! What every request passes on its way in and out.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use futures::FutureExt as _;
+use tracing::Instrument as _;
+
+use super::limits::Limits;
+use super::reply::{Failure, Unsent, problem_response};
+use super::{COOKIE, SECURE_COOKIE, headers};
+use crate::base::access::{Authenticate, Credentials};
+use crate::base::clock::SharedClock;
+use crate::base::id::{RequestId, SharedIds, TypedId};
+use crate::base::problem::Problem;
+
+/// The largest body unless a route says otherwise, in bytes.
+pub const MAX_BODY: usize = 1024 * 1024;
+/// The largest sum of header names and values, in bytes.
+const MAX_HEADERS: usize = 16 * 1024;
+
+/// What the outer layers need.
+#[derive(Clone)]
+pub struct Frame {
+    /// Turns credentials into a principal.
+    pub authenticate: Arc<dyn Authenticate>,
+    /// For request ids.
+    pub clock: SharedClock,
+    /// For request ids.
+    pub ids: SharedIds,
+    /// Whether the public address is HTTPS.
+    pub secure: bool,
+    /// Origins that browsers may call from; `PUBLIC_URL` is one of them.
+    pub origins: Arc<[String]>,
+    /// Whether `X-Forwarded-For` is believed.
+    pub trust_proxy: bool,
+    /// How many requests are taken from whom.
+    pub limits: Arc<Limits>,
+}
+
+/// Wraps the routes in everything that every request passes.
+pub fn wrap(routes: Router, frame: Frame) -> Router {
+    routes
+        .layer(DefaultBodyLimit::max(MAX_BODY))
+        .layer(from_fn_with_state(frame.clone(), authenticate))
+        .layer(from_fn_with_state(frame, outermost))
+}
+
+async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
+    let id = RequestId::generate(frame.clock.now(), frame.ids.as_ref());
+    let api = request.uri().path().starts_with("/api/") || request.uri().path() == "/metrics";
+    let method = request.method().clone();
+    let path = request.uri().path().to_owned();
+    request.extensions_mut().insert(id.clone());
+    let span = tracing::info_span!("request", request_id = %id, %method, path);
+    let too_large = header_bytes(request.headers()) > MAX_HEADERS;
+    let mut response = if too_large {
+        StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
+    } else {
+        let answer = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+        answer.instrument(span.clone()).await.unwrap_or_else(|_| {
+            Failure(Problem::internal("a handler panicked")).into_response()
+        })
+    };
+    let _in = span.enter();
+    if let Some(Unsent(problem)) = response.extensions_mut().remove::<Unsent>() {
+        log(&problem);
+        let cookies = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect::<Vec<_>>();
+        response = problem_response(&problem, id.as_str());
+        for cookie in cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie);
+        }
+    } else if api && needs_body(&response) {
+        response = bare_status(response.status(), &method, &path, id.as_str());
+    }
+    headers::add(response.headers_mut(), api, frame.secure);
+    if let Ok(value) = HeaderValue::from_str(id.as_str()) {
+        response.headers_mut().insert(HeaderName::from_static("x-request-id"), value);
+    }
+    response
+}
+
+/// Statuses that the framework answers without a problem body.
+fn needs_body(response: &Response) -> bool {
+    let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
+    (response.status().is_client_error() || response.status().is_server_error())
+        && !kind.contains("json")
+}
+
+fn bare_status(status: StatusCode, method: &Method, path: &str, id: &str) -> Response {
+    let problem = match status.as_u16() {
+        404 => Problem::missing("address", path),
+        413 => Problem::TooLarge("The body is larger than this route takes.".to_owned()),
+        415 => Problem::UnsupportedMedia("This route does not take that content type.".to_owned()),
+        500.. => Problem::internal(format!("{method} {path} answered {status}")),
+        405 => Problem::Malformed(format!("{method} is not a method of {path}.")),
+        431 => Problem::Malformed("The headers are larger than 16 KiB.".to_owned()),
+        _ => Problem::Malformed("The request could not be read.".to_owned()),
+    };
+    log(&problem);
+    let mut response = problem_response(&problem, id);
+    *response.status_mut() = status;
+    response
+}
+
+fn log(problem: &Problem) {
+    match problem {
+        Problem::Internal(cause) => tracing::error!(cause = ?cause, "request failed"),
+        Problem::Unavailable { detail, .. } => tracing::warn!(detail, "request could not be served"),
+        _ => {}
+    }
+}
+
+fn header_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
+    let address = address(&frame, &request);
+    let path = request.uri().path();
+    if !path.starts_with("/api/") || path.starts_with("/api/health") {
+        return next.run(request).await;
+    }
+    let credentials = credentials(&request, address);
+    let with_session = credentials.session.is_some() && credentials.bearer.is_none();
+    if credentials.unsafe_method && with_session && !from_our_origin(&frame, request.headers()) {
+        return Failure(Problem::Forbidden("This request comes from another site.".to_owned())).into_response();
+    }
+    let found = match frame.authenticate.authenticate(&credentials).await {
+        Ok(found) => found,
+        Err(problem) => return Failure(problem).into_response(),
+    };
+    let account = found.as_ref().and_then(|p| p.account.as_ref()).map(ToString::to_string);
+    if let Err(problem) = frame.limits.check(path, account.as_deref(), address) {
+        return Failure(problem).into_response();
+    }
+    if let Some(mut principal) = found {
+        principal.request_id = request.extensions().get::<RequestId>().cloned();
+        principal.address = address.map(|a| a.to_string());
+        request.extensions_mut().insert(principal);
+    }
+    request.extensions_mut().insert(PeerAddress(address));
+    next.run(request).await
+}
+
+/// The address a request came from, as far as it is known.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub Option<IpAddr>);
+
+fn address(frame: &Frame, request: &Request) -> Option<IpAddr> {
+    if frame.trust_proxy {
+        // The last entry is the one our own proxy added; the ones before it are claims.
+        let forwarded = request.headers().get("x-forwarded-for").and_then(|v| v.to_str().ok());
+        let last = forwarded.and_then(|v| v.rsplit(',').next()).and_then(|a| a.trim().parse().ok());
+        if last.is_some() {
+            return last;
+        }
+    }
+    request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip())
+}
+
+fn credentials(request: &Request, address: Option<IpAddr>) -> Credentials {
+    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+    let bearer = text("authorization").and_then(|v| {
+        let (scheme, token) = v.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
+    });
+    Credentials {
+        session: cookie(request.headers(), SECURE_COOKIE).or_else(|| cookie(request.headers(), COOKIE)),
+        bearer,
+        csrf: text("x-csrf-token"),
+        unsafe_method: !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS),
+        address: address.map(|a| a.to_string()),
+    }
+}
+
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).find_map(|line| {
+        line.split(';').find_map(|pair| {
+            let (key, value) = pair.trim().split_once('=')?;
+            (key == name).then(|| value.to_owned())
+        })
+    })
+}
+
+/// A browser says where a request comes from; other clients say nothing, and have no cookie to abuse.
+fn from_our_origin(frame: &Frame, headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+    if let Some(origin) = text("origin") {
+        let host = text("host").unwrap_or("");
+        let same = origin.split_once("://").is_some_and(|(_, rest)| rest == host);
+        return same || frame.origins.iter().any(|o| o == origin);
+    }
+    !matches!(text("sec-fetch-site"), Some("cross-site" | "same-site"))
+}
