@@ -3,3 +3,4 @@
 pub mod audit;
 pub mod settings;
 pub mod identity;
+pub mod jobs;

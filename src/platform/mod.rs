@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod faults;
 pub mod http;
+pub mod lifecycle;
 pub mod queue;
 pub mod store;

@@ -8,9 +8,7 @@
 //!
 //! # Invariants
 //! - A row that is over is deleted after the ledger recorded the end, never before.
-//! - `run_at` counts whole seconds and is rounded up for retries: late by less than a second, never
-//!   early.
-//! - A row that is locked is being run by this process: at start all locks are those of former boots.
+//! - No more is claimed than slots are free; what is claimed is given out at once.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -32,22 +30,17 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Notify, mpsc};
 use tower::layer::util::Identity;
 
-use super::ledger::{self, Ticket, id_of_ulid, ulid_of};
-use super::names::QUEUE;
+use super::ledger::{self, Ticket, ulid_of};
 use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture};
-use super::retry::MAX_ATTEMPTS;
+use super::queue_db::{self, Settle};
 use super::runner::{Outcome, PAUSE, Runner, Stop};
+use super::slots::{Slot, Slots};
 use crate::base::clock::SharedClock;
 use crate::base::id::JobId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::params;
-use crate::platform::store::{Store, Tx};
+use crate::platform::store::Store;
 
-/// `priority` of a job that stays inside Tenure, and of one that calls out: the two are claimed
-/// apart, each by the index that apalis-sqlite keeps for claims.
-const INSIDE: i64 = 1;
-const CALLS_OUT: i64 = 0;
 /// After the cut, how long what is left of an attempt may take to let go.
 const LET_GO: Duration = Duration::from_secs(2);
 
@@ -90,7 +83,7 @@ impl ApalisQueue {
         let boot = setup.store.write(|tx| Ok(format!("{:016x}", tx.random() as u64))).await?;
         let worker = format!("tenure:{boot}");
         let name = worker.clone();
-        setup.store.write(move |tx| take_over(tx, &name)).await?;
+        setup.store.write(move |tx| queue_db::take_over(tx, &name)).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let wake = Arc::new(Notify::new());
         Ok(Self {
@@ -183,12 +176,12 @@ impl ApalisQueue {
         if free.all == 0 {
             return Ok(Next::At(None));
         }
-        let (due, now) = inner.store.read(move |tx| Ok((next_due(tx, free)?, tx.now()))).await?;
+        let (due, now) = inner.store.read(move |tx| Ok((queue_db::next_due(tx, free)?, tx.now()))).await?;
         if due.is_none_or(|at| at > now) {
             return Ok(Next::At(due));
         }
         let worker = inner.worker.clone();
-        let claimed = inner.store.write(move |tx| claim(tx, &worker, free)).await?;
+        let claimed = inner.store.write(move |tx| queue_db::claim(tx, &worker, free)).await?;
         for (id, calls_out) in claimed {
             let slot = inner.slots.take(calls_out);
             // Closed only when the drain is over; the row is then freed by the next start.
@@ -206,7 +199,7 @@ impl ApalisQueue {
         let ulid = ulid_of(&claimed.id);
         match outcome {
             Outcome::Over => self.settle(ulid, Settle::Forget).await,
-            Outcome::Again(at) => self.settle(ulid, Settle::Again(seconds_up(at))).await,
+            Outcome::Again(at) => self.settle(ulid, Settle::Again(queue_db::seconds_up(at))).await,
             Outcome::Released => self.settle(ulid, Settle::Release).await,
             Outcome::Snoozed(claim) => {
                 self.settle(ulid, Settle::Forget).await;
@@ -235,7 +228,7 @@ impl ApalisQueue {
         let inner = &self.inner;
         loop {
             let (ulid, worker) = (ulid.clone(), inner.worker.clone());
-            match inner.store.write(move |tx| settle(tx, &ulid, &worker, what)).await {
+            match inner.store.write(move |tx| queue_db::settle(tx, &ulid, &worker, what)).await {
                 Ok(()) => return,
                 Err(problem) if inner.stop.cut.is_cancelled() => {
                     tracing::warn!(?problem, "queue.db was not told how an attempt ended");
@@ -282,51 +275,22 @@ impl Queue for ApalisQueue {
                 return Ok(());
             }
             let tickets = Arc::new(tickets);
-            self.inner.store.write(move |tx| tickets.iter().try_for_each(|t| add(tx, t))).await?;
+            self.inner.store.write(move |tx| tickets.iter().try_for_each(|t| queue_db::add(tx, t))).await?;
             self.inner.wake.notify_one();
             Ok(())
         })
     }
 
     fn remove(&self, id: JobId) -> QueueFuture<'_, bool> {
-        Box::pin(async move {
-            let ulid = ulid_of(&id);
-            self.inner
-                .store
-                .write(move |tx| {
-                    let sql = "DELETE FROM Jobs WHERE id = ?1 AND lock_by IS NULL";
-                    Ok(tx.execute(sql, params![ulid])? == 1)
-                })
-                .await
-        })
+        Box::pin(self.inner.store.write(move |tx| queue_db::remove(tx, &id)))
     }
 
     fn list_known(&self) -> QueueFuture<'_, Vec<JobId>> {
-        Box::pin(self.inner.store.read(|tx| {
-            tx.query("SELECT id FROM Jobs WHERE job_type = ?1", params![QUEUE], |r| {
-                Ok(id_of_ulid(&r.get::<String>("id")?))
-            })
-        }))
+        Box::pin(self.inner.store.read(queue_db::list_known))
     }
 
     fn counts(&self) -> QueueFuture<'_, QueueCounts> {
-        Box::pin(self.inner.store.read(|tx| {
-            let found = tx.query_opt(
-                "SELECT count(*) FILTER (WHERE lock_by IS NULL AND run_at <= ?2) AS waiting,
-                        count(*) FILTER (WHERE lock_by IS NULL AND run_at > ?2) AS delayed,
-                        count(*) FILTER (WHERE lock_by IS NOT NULL) AS active
-                 FROM Jobs WHERE job_type = ?1",
-                params![QUEUE, seconds(tx.now())],
-                |r| {
-                    Ok(QueueCounts {
-                        waiting: r.get("waiting")?,
-                        delayed: r.get("delayed")?,
-                        active: r.get("active")?,
-                    })
-                },
-            )?;
-            Ok(found.unwrap_or_default())
-        }))
+        Box::pin(self.inner.store.read(queue_db::counts))
     }
 
     fn drain(&self, deadline: Timestamp) -> QueueFuture<'_, Drained> {
@@ -360,123 +324,6 @@ async fn prepare_tables(path: &Path) -> Result<(), Problem> {
         .await
         .map_err(|e| failed(e.to_string()))?;
     conn.close().await.map_err(|e| failed(e.to_string()))
-}
-
-/// Frees what former boots held, and registers this one.
-fn take_over(tx: &Tx<'_>, worker: &str) -> Result<(), Problem> {
-    let freed = tx.execute(
-        "UPDATE Jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL WHERE lock_by IS NOT NULL",
-        params![],
-    )?;
-    if freed > 0 {
-        tracing::info!(freed, "jobs that a former process held wait again");
-    }
-    tx.execute("DELETE FROM Workers", params![])?;
-    tx.execute(
-        "INSERT INTO Workers (id, worker_type, storage_name, layers, last_seen, started_at)
-         VALUES (?1, ?2, 'Tenure', '', ?3, ?3)",
-        params![worker, QUEUE, seconds(tx.now())],
-    )?;
-    Ok(())
-}
-
-fn add(tx: &Tx<'_>, ticket: &Ticket) -> Result<(), Problem> {
-    // What is due is due now; only a wait is rounded up.
-    let run_at = if ticket.run_at <= tx.now() { seconds(ticket.run_at) } else { seconds_up(ticket.run_at) };
-    tx.execute(
-        "INSERT INTO Jobs (job, id, job_type, status, attempts, max_attempts, run_at, priority)
-         VALUES (CAST(?1 AS BLOB), ?2, ?3, 'Pending', 0, ?4, ?5, ?6)
-         ON CONFLICT (id) DO UPDATE SET run_at = ?5, priority = ?6 WHERE lock_by IS NULL",
-        params![
-            format!("\"{}\"", ticket.id),
-            ulid_of(&ticket.id),
-            QUEUE,
-            MAX_ATTEMPTS,
-            run_at,
-            if ticket.calls_out { CALLS_OUT } else { INSIDE }
-        ],
-    )?;
-    Ok(())
-}
-
-/// When the next job is due for which a slot is free.
-fn next_due(tx: &Tx<'_>, free: Free) -> Result<Option<Timestamp>, Problem> {
-    let mut next: Option<Timestamp> = None;
-    for (priority, slots) in [(INSIDE, free.all), (CALLS_OUT, free.calling)] {
-        if slots == 0 {
-            continue;
-        }
-        let at: Option<i64> = tx.scalar(
-            "SELECT min(run_at) FROM Jobs
-             WHERE job_type = ?1 AND priority = ?2 AND status = 'Pending' AND lock_by IS NULL",
-            params![QUEUE, priority],
-        )?;
-        let at = at.map(|s| Timestamp::from_millis(s.saturating_mul(1000)));
-        next = [next, at].into_iter().flatten().min();
-    }
-    Ok(next)
-}
-
-/// Locks the jobs that are due longest, of both kinds together.
-fn claim(tx: &Tx<'_>, worker: &str, free: Free) -> Result<Vec<(JobId, bool)>, Problem> {
-    let now = seconds(tx.now());
-    let mut due: Vec<(i64, String, bool)> = Vec::new();
-    for (priority, slots) in [(INSIDE, free.all), (CALLS_OUT, free.calling)] {
-        let page = tx.query(
-            "SELECT id, run_at FROM Jobs
-             WHERE job_type = ?1 AND priority = ?2 AND status = 'Pending' AND lock_by IS NULL
-               AND run_at <= ?3
-             ORDER BY run_at, id LIMIT ?4",
-            params![QUEUE, priority, now, slots],
-            |r| Ok((r.get("run_at")?, r.get("id")?, priority == CALLS_OUT)),
-        )?;
-        due.extend(page);
-    }
-    due.sort();
-    due.truncate(free.all as usize);
-    for (_, id, _) in &due {
-        tx.execute(
-            "UPDATE Jobs SET status = 'Running', lock_by = ?2, lock_at = ?3, attempts = attempts + 1
-             WHERE id = ?1 AND lock_by IS NULL",
-            params![id, worker, now],
-        )?;
-    }
-    Ok(due.into_iter().map(|(_, id, calls_out)| (id_of_ulid(&id), calls_out)).collect())
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Settle {
-    Forget,
-    Again(i64),
-    Release,
-}
-
-fn settle(tx: &Tx<'_>, ulid: &str, worker: &str, what: Settle) -> Result<(), Problem> {
-    match what {
-        Settle::Forget => {
-            tx.execute("DELETE FROM Jobs WHERE id = ?1 AND lock_by = ?2", params![ulid, worker])?
-        }
-        Settle::Again(run_at) => tx.execute(
-            "UPDATE Jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL, run_at = ?3
-             WHERE id = ?1 AND lock_by = ?2",
-            params![ulid, worker, run_at],
-        )?,
-        Settle::Release => tx.execute(
-            "UPDATE Jobs SET status = 'Pending', lock_by = NULL, lock_at = NULL,
-                             attempts = max(attempts - 1, 0)
-             WHERE id = ?1 AND lock_by = ?2",
-            params![ulid, worker],
-        )?,
-    };
-    Ok(())
-}
-
-fn seconds(at: Timestamp) -> i64 {
-    at.as_millis().div_euclid(1000)
-}
-
-fn seconds_up(at: Timestamp) -> i64 {
-    seconds(Timestamp::from_millis(at.as_millis().saturating_add(999)))
 }
 
 /// What the claimer does next.
@@ -538,90 +385,6 @@ impl BackendConfig for Claims {
 
     fn middleware(&mut self, _: &mut WorkerContext) -> Identity {
         Identity::new()
-    }
-}
-
-/// Free slots: of all, and of those that jobs which call out may take.
-#[derive(Debug, Clone, Copy)]
-struct Free {
-    all: u32,
-    calling: u32,
-}
-
-/// The slots of the worker. Jobs that call out get three quarters, at least one.
-struct Slots {
-    limit: Free,
-    taken: Arc<Taken>,
-}
-
-struct Taken {
-    now: Mutex<Busy>,
-    wake: Arc<Notify>,
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct Busy {
-    all: u32,
-    calling: u32,
-    released: u64,
-}
-
-struct Slot {
-    taken: Arc<Taken>,
-    calls_out: bool,
-}
-
-impl Slots {
-    fn new(concurrency: u32, wake: Arc<Notify>) -> Self {
-        let all = concurrency.max(1);
-        let taken =
-            Taken { now: Mutex::new(Busy::default()), wake, changed: Notify::new() };
-        Self { limit: Free { all, calling: (all * 3 / 4).max(1) }, taken: Arc::new(taken) }
-    }
-
-    fn free(&self) -> Free {
-        let busy = lock(&self.taken.now);
-        let all = self.limit.all.saturating_sub(busy.all);
-        Free { all, calling: self.limit.calling.saturating_sub(busy.calling).min(all) }
-    }
-
-    fn take(&self, calls_out: bool) -> Slot {
-        let mut busy = lock(&self.taken.now);
-        busy.all += 1;
-        busy.calling += u32::from(calls_out);
-        Slot { taken: Arc::clone(&self.taken), calls_out }
-    }
-
-    fn count_released(&self) {
-        lock(&self.taken.now).released += 1;
-    }
-
-    fn released(&self) -> u64 {
-        lock(&self.taken.now).released
-    }
-
-    /// Ready when no slot is taken.
-    async fn idle(&self) {
-        loop {
-            let changed = self.taken.changed.notified();
-            if lock(&self.taken.now).all == 0 {
-                return;
-            }
-            changed.await;
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        {
-            let mut busy = lock(&self.taken.now);
-            busy.all -= 1;
-            busy.calling -= u32::from(self.calls_out);
-        }
-        self.taken.wake.notify_one();
-        self.taken.changed.notify_waiters();
     }
 }
 

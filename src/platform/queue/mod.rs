@@ -21,12 +21,14 @@ mod cx;
 mod inline;
 pub mod ledger;
 pub mod port;
+mod queue_db;
 pub mod registry;
 mod relay;
 pub mod retry;
 mod runner;
 mod runtime;
 pub mod schedule;
+mod slots;
 #[cfg(test)]
 mod tests;
 pub mod views;

@@ -1,0 +1,256 @@
+//! Jobs and system schedules over HTTP.
+
+use axum::Json;
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as JsonValue;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::ops;
+use crate::base::access::{Permission, Principal};
+use crate::base::id::{JobId, TypedId};
+use crate::base::page::{Page, PageRequest};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::http::{Caller, Failure, IdPath, Params, Routes};
+use crate::platform::queue::schedule::{self, ScheduleRow};
+use crate::platform::queue::views::{self, JobCounts, JobFilter, JobState, JobView};
+use crate::platform::store::{Store, Tx};
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct JobsApi {
+    /// The business database, where the ledger is.
+    pub store: Store,
+}
+
+/// The routes of jobs and system schedules.
+pub fn routes(state: JobsApi) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(list_jobs))
+        .routes(routes!(count_jobs))
+        .routes(routes!(get_job, remove_job))
+        .routes(routes!(retry_job))
+        .routes(routes!(promote_job))
+        .routes(routes!(list_schedules))
+        .with_state(state)
+}
+
+/// A background job, in BullMQ's words.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Job {
+    /// Its id.
+    id: JobId,
+    /// What it does.
+    name: String,
+    /// How it stands.
+    state: JobState,
+    /// What it was given.
+    #[schema(value_type = Object)]
+    payload: JsonValue,
+    /// Attempts that ended.
+    attempts_made: u32,
+    /// Why the last failed attempt failed.
+    failed_reason: Option<String>,
+    /// When it may start next.
+    run_at: Timestamp,
+    /// When the last attempt started.
+    processed_on: Option<Timestamp>,
+    /// When it ended.
+    finished_on: Option<Timestamp>,
+}
+
+impl From<JobView> for Job {
+    fn from(view: JobView) -> Self {
+        Self {
+            id: view.id,
+            name: view.name,
+            state: view.state,
+            payload: view.payload,
+            attempts_made: view.attempts_made,
+            failed_reason: view.failed_reason,
+            run_at: view.run_at,
+            processed_on: view.processed_on,
+            finished_on: view.finished_on,
+        }
+    }
+}
+
+/// What a list is narrowed by.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, rename_all = "camelCase")]
+struct ListParams {
+    /// `waiting`, `delayed`, `active`, `completed` or `failed`.
+    #[param(inline)]
+    state: Option<JobState>,
+    /// Such as `role-expiry-check`.
+    name: Option<String>,
+    /// Text in id, name, payload or reason.
+    q: Option<String>,
+    /// How many items, 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Jobs, newest first.
+#[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(ListParams),
+    responses((status = 200, body = Page<Job>)))]
+async fn list_jobs(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    Params(params): Params<ListParams>,
+) -> Result<Json<Page<Job>>, Failure> {
+    caller.require(Permission::JobRead)?;
+    let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
+    let before: Option<JobId> = match params.cursor.as_deref().filter(|c| !c.is_empty()) {
+        None => None,
+        Some(cursor) => Some(cursor.parse().map_err(|_| {
+            Problem::field("cursor", "expected nextCursor of the page before")
+        })?),
+    };
+    let filter = JobFilter { state: params.state, name: params.name, q: params.q };
+    let rows = api
+        .store
+        .read(move |tx| views::list_jobs(tx, &filter, before.as_ref(), limit + 1))
+        .await?;
+    let page = Page::cut(rows, limit, |job: &JobView| job.id.as_str().to_owned());
+    Ok(Json(page.map(Job::from)))
+}
+
+/// How many jobs are in which state.
+#[utoipa::path(get, path = "/api/jobs/counts", tag = "jobs",
+    responses((status = 200, body = JobCounts)))]
+async fn count_jobs(
+    State(api): State<JobsApi>,
+    caller: Caller,
+) -> Result<Json<JobCounts>, Failure> {
+    caller.require(Permission::JobRead)?;
+    Ok(Json(api.store.read(views::count_jobs).await?))
+}
+
+/// One job.
+#[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)),
+    responses((status = 200, body = Job)))]
+async fn get_job(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    IdPath(id): IdPath<JobId>,
+) -> Result<Json<Job>, Failure> {
+    caller.require(Permission::JobRead)?;
+    Ok(Json(api.store.read(move |tx| views::get_job(tx, &id)).await?.into()))
+}
+
+/// Removes a job that does not run.
+#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)),
+    responses((status = 200, body = Job, description = "The job as it was.")))]
+async fn remove_job(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    IdPath(id): IdPath<JobId>,
+) -> Result<Json<Job>, Failure> {
+    change(&api, caller, id, ops::remove).await
+}
+
+/// A failed job starts over, with all its attempts.
+#[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "jobs", params(("id" = JobId, Path)),
+    responses((status = 200, body = Job)))]
+async fn retry_job(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    IdPath(id): IdPath<JobId>,
+) -> Result<Json<Job>, Failure> {
+    change(&api, caller, id, ops::retry).await
+}
+
+/// A delayed job runs now.
+#[utoipa::path(post, path = "/api/jobs/{id}/promote", tag = "jobs", params(("id" = JobId, Path)),
+    responses((status = 200, body = Job)))]
+async fn promote_job(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    IdPath(id): IdPath<JobId>,
+) -> Result<Json<Job>, Failure> {
+    change(&api, caller, id, ops::promote).await
+}
+
+type Change = fn(&Tx<'_>, &Principal, &JobId) -> Result<JobView, Problem>;
+
+async fn change(
+    api: &JobsApi,
+    caller: Caller,
+    id: JobId,
+    change: Change,
+) -> Result<Json<Job>, Failure> {
+    caller.require(Permission::JobManage)?;
+    let by = caller.principal;
+    let job = api.store.write(move |tx| change(tx, &by, &id)).await?;
+    Ok(Json(job.into()))
+}
+
+/// A schedule of Tenure's own.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SystemSchedule {
+    /// The same as `name`.
+    id: String,
+    /// The job that each slot makes.
+    name: String,
+    /// Five cron fields.
+    cron: String,
+    /// The zone they are read in.
+    timezone: String,
+    /// The next slot.
+    next_run_at: Option<Timestamp>,
+    /// The slot that fired last.
+    last_run_at: Option<Timestamp>,
+    /// How its job ended: `waiting`, `completed` or `failed`.
+    last_state: Option<String>,
+}
+
+impl From<ScheduleRow> for SystemSchedule {
+    fn from(row: ScheduleRow) -> Self {
+        Self {
+            id: row.name.clone(),
+            name: row.name,
+            cron: row.cron,
+            timezone: row.timezone,
+            next_run_at: row.next_slot_at,
+            last_run_at: row.last_slot_at,
+            last_state: row.last_state,
+        }
+    }
+}
+
+/// Every schedule of the wanted kind.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ScheduleList {
+    /// By name.
+    items: Vec<SystemSchedule>,
+}
+
+/// Which schedules.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, rename_all = "camelCase")]
+struct ScheduleParams {
+    /// `system`: Tenure's own jobs.
+    kind: Option<String>,
+}
+
+/// Schedules of Tenure's own jobs.
+#[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(ScheduleParams),
+    responses((status = 200, body = ScheduleList)))]
+async fn list_schedules(
+    State(api): State<JobsApi>,
+    caller: Caller,
+    Params(params): Params<ScheduleParams>,
+) -> Result<Json<ScheduleList>, Failure> {
+    caller.require(Permission::ScheduleRead)?;
+    if let Some(kind) = params.kind.as_deref().filter(|k| *k != "system") {
+        return Err(Problem::field("kind", format!("got {kind:?}; expected system")).into());
+    }
+    let rows = api.store.read(schedule::list_schedules).await?;
+    Ok(Json(ScheduleList { items: rows.into_iter().map(SystemSchedule::from).collect() }))
+}
