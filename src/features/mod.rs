@@ -2,4 +2,5 @@
 
 pub mod audit;
 pub mod settings;
+pub mod identity;
 pub mod jobs;

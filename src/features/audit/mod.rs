@@ -12,6 +12,7 @@
 //! # Not here
 //! Signing and storing checkpoints.
 
+pub mod api;
 pub mod ops;
 pub mod store;
 pub mod verify;

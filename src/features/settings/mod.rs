@@ -7,6 +7,7 @@
 //! # Not here
 //! What a setting does; the feature that reads it decides.
 
+pub mod api;
 pub mod ops;
 pub mod store;
 

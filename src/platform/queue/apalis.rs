@@ -31,7 +31,7 @@ use tokio::sync::{Notify, mpsc};
 use tower::layer::util::Identity;
 
 use super::ledger::{self, Ticket, ulid_of};
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture};
+use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
 use super::queue_db::{self, Settle};
 use super::runner::{Outcome, PAUSE, Runner, Stop};
 use super::slots::{Slot, Slots};
@@ -61,7 +61,8 @@ struct Inner {
     wake: Arc<Notify>,
     sender: Mutex<Option<mpsc::UnboundedSender<Claimed>>>,
     receiver: Receiver,
-    fault: Mutex<Option<String>>,
+    trouble: Trouble,
+    dead: Mutex<Option<String>>,
 }
 
 type Receiver = Arc<Mutex<mpsc::UnboundedReceiver<Claimed>>>;
@@ -98,7 +99,8 @@ impl ApalisQueue {
                 wake,
                 sender: Mutex::new(Some(sender)),
                 receiver: Arc::new(Mutex::new(receiver)),
-                fault: Mutex::new(None),
+                trouble: Trouble::default(),
+                dead: Mutex::new(None),
             }),
         })
     }
@@ -134,9 +136,9 @@ impl ApalisQueue {
                 Err(e) => e.to_string(),
             };
             tracing::error!(why, "the worker of the job queue ended; it is started again");
-            self.set_fault(Some(format!("The worker ended and is started again: {why}")));
+            *lock(&self.inner.dead) = Some(format!("The worker ended and is started again: {why}"));
             self.inner.clock.sleep_until(self.inner.clock.now().plus(PAUSE)).await;
-            self.set_fault(None);
+            *lock(&self.inner.dead) = None;
         }
     }
 
@@ -146,13 +148,14 @@ impl ApalisQueue {
             let wake_at = match self.claim().await {
                 Ok(Next::More) => continue,
                 Ok(Next::At(at)) => {
-                    self.set_fault(None);
+                    inner.trouble.clear();
                     at
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "due jobs could not be claimed; trying again");
-                    self.set_fault(Some(format!("Due jobs cannot be claimed: {problem}")));
-                    Some(inner.clock.now().plus(PAUSE))
+                    let now = inner.clock.now();
+                    inner.trouble.note(now, format!("Due jobs cannot be claimed: {problem}"));
+                    Some(now.plus(PAUSE))
                 }
             };
             let sleep = async {
@@ -257,10 +260,6 @@ impl ApalisQueue {
         *lock(&inner.sender) = None;
         Drained { released: inner.slots.released() }
     }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *lock(&self.inner.fault) = fault;
-    }
 }
 
 #[allow(clippy::disallowed_methods, reason = "the last moments of the process, not a rule's time")]
@@ -298,7 +297,10 @@ impl Queue for ApalisQueue {
     }
 
     fn condition(&self) -> Condition {
-        lock(&self.inner.fault).as_ref().map_or_else(Condition::ok, Condition::down)
+        match &*lock(&self.inner.dead) {
+            Some(why) => Condition::down(why),
+            None => self.inner.trouble.condition(self.inner.clock.now()),
+        }
     }
 }
 

@@ -1,0 +1,370 @@
+//! First start, sign-in, sessions and API tokens over HTTP.
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
+use super::accounts::store::{self as account_store, StoredToken};
+use super::sessions::ops::{Begun, Identity, new_secret};
+use super::sessions::{self, ABSOLUTE, Session};
+use super::setup::{FirstAdmin, Setup};
+use crate::base::access::{Permission, Principal, SystemRole};
+use crate::base::id::{AccountId, PersonId, SessionId, TokenId};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::platform::http::middleware::PeerAddress;
+use crate::platform::http::{Body, COOKIE, Caller, Failure, IdPath, Routes, SECURE_COOKIE};
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct IdentityApi {
+    /// Who is signed in.
+    pub identity: Identity,
+    /// First start.
+    pub setup: Setup,
+    /// Whether cookies go over HTTPS only.
+    pub secure: bool,
+}
+
+/// The routes of identity.
+pub fn routes(state: IdentityApi) -> Routes {
+    OpenApiRouter::new()
+        .routes(routes!(get_setup, post_setup))
+        .routes(routes!(login))
+        .routes(routes!(logout))
+        .routes(routes!(me))
+        .routes(routes!(list_sessions))
+        .routes(routes!(end_session))
+        .routes(routes!(list_tokens, create_token))
+        .routes(routes!(revoke_token))
+        .with_state(state)
+}
+
+/// Whether the first administrator is still to be made.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SetupState {
+    /// True until there is an account.
+    needed: bool,
+}
+
+/// Whether the first administrator is still to be made.
+#[utoipa::path(get, path = "/api/setup", tag = "first start", security(()), responses((status = 200, body = SetupState)))]
+async fn get_setup(State(api): State<IdentityApi>) -> Result<Json<SetupState>, Failure> {
+    Ok(Json(SetupState { needed: api.setup.is_needed().await? }))
+}
+
+/// The first administrator.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SetupBody {
+    /// What was printed at first start.
+    token: String,
+    /// Address to sign in with.
+    email: String,
+    /// How they are called.
+    display_name: String,
+    /// At least 12 characters.
+    password: String,
+}
+
+/// Makes the first administrator and signs them in.
+#[utoipa::path(post, path = "/api/setup", tag = "first start", security(()), request_body = SetupBody,
+    responses((status = 201, body = Me), (status = 403), (status = 409), (status = 422)))]
+async fn post_setup(
+    State(api): State<IdentityApi>,
+    Extension(PeerAddress(address)): Extension<PeerAddress>,
+    Body(body): Body<SetupBody>,
+) -> Result<Response, Failure> {
+    let first = FirstAdmin {
+        token: body.token,
+        email: body.email,
+        display_name: body.display_name,
+        password: body.password,
+    };
+    let begun = api.setup.complete(first, address.map(|a| a.to_string())).await?;
+    signed_in(&api, begun, StatusCode::CREATED).await
+}
+
+/// Address and password.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct LoginBody {
+    /// The account's address.
+    email: String,
+    /// The account's password.
+    password: String,
+}
+
+/// Signs in with a local account.
+#[utoipa::path(post, path = "/api/auth/login", tag = "sign-in", security(()), request_body = LoginBody,
+    responses((status = 200, body = Me), (status = 401), (status = 429)))]
+async fn login(
+    State(api): State<IdentityApi>,
+    Extension(PeerAddress(address)): Extension<PeerAddress>,
+    Body(body): Body<LoginBody>,
+) -> Result<Response, Failure> {
+    let begun = api.identity.sign_in(body.email, body.password, address.map(|a| a.to_string())).await?;
+    signed_in(&api, begun, StatusCode::OK).await
+}
+
+/// Signs out: the session ends on the server, the cookie in the browser.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in", responses((status = 204)))]
+async fn logout(_: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
+    if let Some(secret) = session_secret(&headers) {
+        api.identity.sign_out(&secret).await?;
+    }
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    set_cookie(&mut response, &api, "", 0);
+    Ok(response)
+}
+
+/// Who is signed in, and what they may do.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Me {
+    /// The person.
+    person: MyPerson,
+    /// The account.
+    account_id: AccountId,
+    /// System roles.
+    roles: Vec<SystemRole>,
+    /// Permissions, `<entity>:<verb>`.
+    permissions: Vec<String>,
+    /// What unsafe requests must carry as `X-CSRF-Token`; empty for tokens.
+    csrf_token: String,
+    /// When the session ends unless it is used; absent for tokens.
+    expires_at: Option<Timestamp>,
+}
+
+/// The person who is signed in.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct MyPerson {
+    /// The id.
+    id: PersonId,
+    /// How they are called.
+    display_name: String,
+    /// Their address.
+    email: String,
+}
+
+/// Who is signed in, and what they may do.
+#[utoipa::path(get, path = "/api/auth/me", tag = "sign-in", responses((status = 200, body = Me), (status = 401)))]
+async fn me(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Json<Me>, Failure> {
+    let session = match session_secret(&headers) {
+        Some(secret) => api.identity.session(&secret).await?,
+        None => None,
+    };
+    Ok(Json(me_of(&api, &caller.principal, session.as_ref()).await?))
+}
+
+async fn me_of(api: &IdentityApi, principal: &Principal, session: Option<&Session>) -> Result<Me, Problem> {
+    let not_a_person = || Problem::Forbidden("Only people have a profile.".to_owned());
+    let id = principal.person.clone().ok_or_else(not_a_person)?;
+    let person = api.identity.store.read(move |tx| super::people::store::get_person(tx, &id)).await?;
+    let permissions = Permission::ALL.iter().filter(|p| principal.can(**p)).map(|p| p.as_str().to_owned());
+    Ok(Me {
+        person: MyPerson { id: person.id, display_name: person.display_name, email: person.email },
+        account_id: principal.account.clone().ok_or_else(not_a_person)?,
+        roles: principal.roles.clone(),
+        permissions: permissions.collect(),
+        csrf_token: session.map(|s| s.csrf.clone()).unwrap_or_default(),
+        expires_at: session.map(Session::expires_at),
+    })
+}
+
+async fn signed_in(api: &IdentityApi, begun: Begun, status: StatusCode) -> Result<Response, Failure> {
+    let me = me_of(api, &begun.principal, Some(&begun.session)).await?;
+    let mut response = (status, Json(me)).into_response();
+    set_cookie(&mut response, api, &begun.secret, ABSOLUTE.as_secs());
+    Ok(response)
+}
+
+fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: u64) {
+    let (name, secure) = if api.secure { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}");
+    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
+        response.headers_mut().append(header::SET_COOKIE, cookie);
+    }
+}
+
+fn session_secret(headers: &HeaderMap) -> Option<String> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
+    lines.flat_map(|l| l.split(';')).find_map(|pair| {
+        let (key, value) = pair.trim().split_once('=')?;
+        (key == SECURE_COOKIE || key == COOKIE).then(|| value.to_owned())
+    })
+}
+
+/// A signed-in browser.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SessionInfo {
+    /// The id.
+    id: SessionId,
+    /// Where it began.
+    address: Option<String>,
+    /// When it began.
+    created_at: Timestamp,
+    /// When it was last seen, to the minute.
+    last_seen_at: Timestamp,
+    /// When it ends unless it is used.
+    expires_at: Timestamp,
+}
+
+/// One's own sessions.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct SessionList {
+    /// Oldest first.
+    items: Vec<SessionInfo>,
+}
+
+/// One's own sessions.
+#[utoipa::path(get, path = "/api/auth/sessions", tag = "sign-in", responses((status = 200, body = SessionList)))]
+async fn list_sessions(caller: Caller, State(api): State<IdentityApi>) -> Result<Json<SessionList>, Failure> {
+    let account = own_account(&caller)?;
+    let (rows, now) = api
+        .identity
+        .sessions
+        .read(move |tx| Ok((sessions::store::list_sessions(tx, &account)?, tx.now())))
+        .await?;
+    let items = rows.into_iter().filter(|s| !s.is_over(now)).map(|s| SessionInfo {
+        expires_at: s.expires_at(),
+        id: s.id,
+        address: s.address,
+        created_at: s.created_at,
+        last_seen_at: s.last_seen_at,
+    });
+    Ok(Json(SessionList { items: items.collect() }))
+}
+
+/// Ends one of one's own sessions.
+#[utoipa::path(delete, path = "/api/auth/sessions/{id}", tag = "sign-in", params(("id" = SessionId, Path)),
+    responses((status = 204), (status = 404)))]
+async fn end_session(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    IdPath(id): IdPath<SessionId>,
+) -> Result<StatusCode, Failure> {
+    let account = own_account(&caller)?;
+    let wanted = id.clone();
+    let gone = api.identity.sessions.write(move |tx| sessions::store::delete_session(tx, &wanted, &account)).await?;
+    if gone { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::missing("session", id).into()) }
+}
+
+fn own_account(caller: &Caller) -> Result<AccountId, Problem> {
+    caller.principal.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))
+}
+
+/// An API token, without its secret.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TokenInfo {
+    /// The id.
+    id: TokenId,
+    /// What its owner calls it.
+    name: String,
+    /// The subset of permissions it is limited to.
+    scope: Option<Vec<String>>,
+    /// Whether it may decide approvals.
+    may_decide: bool,
+    /// When it was made.
+    created_at: Timestamp,
+    /// When it ends.
+    expires_at: Timestamp,
+    /// When it was last used, to the minute.
+    last_used_at: Option<Timestamp>,
+    /// When it was revoked.
+    revoked_at: Option<Timestamp>,
+    /// The secret, once, in the answer that makes the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+fn token_info(t: StoredToken, secret: Option<String>) -> TokenInfo {
+    TokenInfo {
+        id: t.id,
+        name: t.name,
+        scope: t.scope,
+        may_decide: t.may_decide,
+        created_at: t.created_at,
+        expires_at: t.expires_at,
+        last_used_at: t.last_used_at,
+        revoked_at: t.revoked_at,
+        token: secret,
+    }
+}
+
+/// One's own tokens.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TokenList {
+    /// Oldest first.
+    items: Vec<TokenInfo>,
+}
+
+/// One's own API tokens.
+#[utoipa::path(get, path = "/api/auth/tokens", tag = "sign-in", responses((status = 200, body = TokenList)))]
+async fn list_tokens(caller: Caller, State(api): State<IdentityApi>) -> Result<Json<TokenList>, Failure> {
+    let account = own_account(&caller)?;
+    let rows = api.identity.store.read(move |tx| account_store::list_tokens(tx, &account)).await?;
+    Ok(Json(TokenList { items: rows.into_iter().map(|t| token_info(t, None)).collect() }))
+}
+
+/// A token that is wanted.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TokenBody {
+    /// What its owner calls it.
+    name: String,
+    /// A subset of permissions; absent for all of the owner's.
+    #[serde(default)]
+    scope: Option<Vec<String>>,
+    /// When it ends; 90 days from now when absent, at most 366.
+    #[serde(default)]
+    expires_at: Option<Timestamp>,
+}
+
+/// Makes a token for oneself; its secret is in this answer and never again.
+#[utoipa::path(post, path = "/api/auth/tokens", tag = "sign-in", request_body = TokenBody,
+    responses((status = 201, body = TokenInfo), (status = 422)))]
+async fn create_token(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    Body(body): Body<TokenBody>,
+) -> Result<(StatusCode, Json<TokenInfo>), Failure> {
+    let account = own_account(&caller)?;
+    if caller.principal.scope.is_some() {
+        return Err(Problem::Forbidden("A token with a scope cannot make other tokens.".to_owned()).into());
+    }
+    let secret = format!("{TOKEN_PREFIX}{}", new_secret(api.identity.ids.as_ref()));
+    let given = secret.clone();
+    let token = api
+        .identity
+        .store
+        .write(move |tx| {
+            let account = account_store::find_account(tx, &account)?
+                .ok_or_else(|| Problem::missing("account", &account))?;
+            let body = body.clone();
+            let new = NewToken { name: body.name, scope: body.scope, expires_at: body.expires_at };
+            ops::create_token(tx, &caller.principal, &account, new, &secret)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(token_info(token, Some(given)))))
+}
+
+/// Ends a token.
+#[utoipa::path(delete, path = "/api/auth/tokens/{id}", tag = "sign-in", params(("id" = TokenId, Path)),
+    responses((status = 204), (status = 404)))]
+async fn revoke_token(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    IdPath(id): IdPath<TokenId>,
+) -> Result<StatusCode, Failure> {
+    api.identity.store.write(move |tx| ops::revoke_token(tx, &caller.principal, &id)).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,16 @@
+//! Identity: people, the accounts they sign in with, sessions, API tokens, first start.
+//!
+//! # Invariants
+//! - A session is valid while its epoch equals the account's: disabling an account or a new password
+//!   ends all of its sessions in the same transaction.
+//! - Passwords, session tokens and API tokens are kept as hashes only.
+//! - Signing in takes the same time for known and unknown addresses.
+//!
+//! # Not here
+//! What a role allows ([`crate::base::access`]); business roles (the access feature).
+
+pub mod accounts;
+pub mod api;
+pub mod people;
+pub mod sessions;
+pub mod setup;

@@ -1,0 +1,133 @@
+//! Use cases around people.
+
+use serde_json::{Value, json};
+
+use super::{NewPerson, Person, store};
+use crate::base::access::Principal;
+use crate::base::id::PersonId;
+use crate::base::problem::Problem;
+use crate::features::audit::{self, Entry};
+use crate::platform::store::Tx;
+
+/// Adds a person.
+pub fn create_person(tx: &Tx<'_>, by: &Principal, new: NewPerson) -> Result<Person, Problem> {
+    Problem::from_fields(new.faults())?;
+    if store::find_by_email(tx, &new.email)?.is_some() {
+        return Err(Problem::Conflict(format!("There is a person with the address {} already.", new.email)));
+    }
+    check_manager(tx, new.manager_id.as_ref(), None)?;
+    let person = Person {
+        id: tx.new_id(),
+        display_name: new.display_name.trim().to_owned(),
+        email: new.email,
+        manager_id: new.manager_id,
+        active: true,
+        attributes: new.attributes,
+        created_at: tx.now(),
+    };
+    store::insert_person(tx, &person)?;
+    record(tx, by, "person.created", None, &person)?;
+    Ok(person)
+}
+
+/// What may change of a person; absent fields stay.
+#[derive(Debug, Clone, Default)]
+pub struct PersonChange {
+    /// New name.
+    pub display_name: Option<String>,
+    /// New address.
+    pub email: Option<String>,
+    /// New manager, or none.
+    pub manager_id: Option<Option<PersonId>>,
+    /// New attributes, all of them.
+    pub attributes: Option<Value>,
+}
+
+/// Changes a person.
+pub fn change_person(tx: &Tx<'_>, by: &Principal, id: &PersonId, change: PersonChange) -> Result<Person, Problem> {
+    let before = store::get_person(tx, id)?;
+    let mut after = before.clone();
+    if let Some(name) = change.display_name {
+        after.display_name = name.trim().to_owned();
+    }
+    if let Some(email) = change.email {
+        after.email = email;
+    }
+    if let Some(manager) = change.manager_id {
+        after.manager_id = manager;
+    }
+    if let Some(attributes) = change.attributes {
+        after.attributes = attributes;
+    }
+    let as_new = NewPerson {
+        display_name: after.display_name.clone(),
+        email: after.email.clone(),
+        manager_id: after.manager_id.clone(),
+        attributes: after.attributes.clone(),
+    };
+    Problem::from_fields(as_new.faults())?;
+    check_manager(tx, after.manager_id.as_ref(), Some(id))?;
+    if store::find_by_email(tx, &after.email)?.is_some_and(|other| other.id != *id) {
+        return Err(Problem::Conflict(format!("There is another person with the address {}.", after.email)));
+    }
+    if state(&before) == state(&after) {
+        return Ok(before);
+    }
+    store::update_person(tx, &after)?;
+    record(tx, by, "person.changed", Some(&before), &after)?;
+    Ok(after)
+}
+
+/// Adds a group with its members.
+pub fn create_group(tx: &Tx<'_>, by: &Principal, name: &str, members: &[PersonId]) -> Result<(), Problem> {
+    if store::has_group(tx, name)? {
+        return Err(Problem::Conflict(format!("There is a group {name} already.")));
+    }
+    let id = format!("grp_{}", crate::base::id::encode(tx.now(), tx.random()));
+    store::insert_group(tx, &id, name, members)?;
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action: "group.created",
+            entity: "group",
+            entity_id: id,
+            reason: None,
+            prev: None,
+            new: Some(json!({ "name": name, "members": members })),
+        },
+    )
+}
+
+fn check_manager(tx: &Tx<'_>, manager: Option<&PersonId>, of: Option<&PersonId>) -> Result<(), Problem> {
+    let Some(manager) = manager else { return Ok(()) };
+    if Some(manager) == of {
+        return Err(Problem::field("managerId", "nobody is their own manager"));
+    }
+    match store::find_person(tx, manager)? {
+        Some(_) => Ok(()),
+        None => Err(Problem::field("managerId", format!("there is no person {manager}"))),
+    }
+}
+
+fn state(person: &Person) -> Value {
+    json!({
+        "displayName": person.display_name, "email": person.email, "managerId": person.manager_id,
+        "active": person.active, "attributes": person.attributes,
+    })
+}
+
+fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, before: Option<&Person>, after: &Person) -> Result<(), Problem> {
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action,
+            entity: "person",
+            entity_id: after.id.to_string(),
+            reason: None,
+            prev: before.map(state),
+            new: Some(state(after)),
+        },
+    )
+}

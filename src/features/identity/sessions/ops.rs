@@ -1,0 +1,231 @@
+//! Signing in, being recognised, signing out.
+
+use std::sync::Arc;
+
+use serde_json::json;
+use subtle::ConstantTimeEq as _;
+
+use super::{ABSOLUTE, IDLE, Session, TOUCH, store};
+use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
+use crate::base::id::{Ids, SharedIds};
+use crate::base::problem::Problem;
+use crate::features::audit::{self, Entry};
+use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
+use crate::features::identity::accounts::password::Passwords;
+use crate::features::identity::accounts::{self, Account};
+use crate::features::identity::people;
+use crate::platform::store::{Store, Tx};
+
+/// Knows who is signed in.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The business database: people, accounts, tokens.
+    pub store: Store,
+    /// Where sessions are.
+    pub sessions: Store,
+    /// For tokens.
+    pub ids: SharedIds,
+    /// Hashes passwords.
+    pub passwords: Passwords,
+}
+
+/// A session that has just begun, with the secret its cookie holds.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    /// The cookie's value.
+    pub secret: String,
+    /// The session.
+    pub session: Session,
+    /// Who signed in.
+    pub principal: Principal,
+}
+
+/// 256 random bits as text.
+pub fn new_secret(ids: &dyn Ids) -> String {
+    format!("{:032x}{:032x}", ids.next_random(), ids.next_random())
+}
+
+impl Identity {
+    /// Checks address and password and begins a session.
+    pub async fn sign_in(&self, email: String, password: String, address: Option<String>) -> Result<Begun, Problem> {
+        let wanted = email.clone();
+        let known = self
+            .store
+            .read(move |tx| {
+                let Some(account) = accounts::store::find_by_email(tx, &wanted)? else { return Ok(None) };
+                let hash = accounts::store::password_hash(tx, &account.id)?;
+                Ok(Some((account, hash)))
+            })
+            .await?;
+        let (account, hash) = known.map_or((None, None), |(a, h)| (Some(a), h));
+        let fits = self.passwords.verify(password, hash).await?;
+        let account = account.filter(|a| fits && a.active);
+        let Some(account) = account else {
+            return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
+        };
+        self.begin(account, address).await
+    }
+
+    /// Begins a session for an account that has proved itself.
+    pub async fn begin(&self, account: Account, address: Option<String>) -> Result<Begun, Problem> {
+        let secret = new_secret(self.ids.as_ref());
+        let csrf = new_secret(self.ids.as_ref());
+        let hash = token_hash(&secret);
+        let (account_id, epoch, from) = (account.id.clone(), account.epoch, address.clone());
+        let session = self
+            .sessions
+            .write(move |tx| {
+                let now = tx.now();
+                store::delete_over(tx, now.minus(IDLE), now.minus(ABSOLUTE))?;
+                let session = Session {
+                    id: tx.new_id(),
+                    account_id: account_id.clone(),
+                    epoch,
+                    csrf: csrf.clone(),
+                    address: from.clone(),
+                    created_at: now,
+                    last_seen_at: now,
+                };
+                store::insert_session(tx, &session, &hash)?;
+                Ok(session)
+            })
+            .await?;
+        let principal = self
+            .store
+            .write(move |tx| {
+                let mut principal = principal_of(tx, &account)?;
+                principal.address.clone_from(&address);
+                record_sign_in(tx, &principal)?;
+                Ok(principal)
+            })
+            .await?;
+        Ok(Begun { secret, session, principal })
+    }
+
+    /// Ends the session behind a cookie.
+    pub async fn sign_out(&self, secret: &str) -> Result<(), Problem> {
+        let hash = token_hash(secret);
+        self.sessions
+            .write(move |tx| {
+                if let Some(session) = store::find_session(tx, &hash)? {
+                    store::delete_session(tx, &session.id, &session.account_id)?;
+                }
+                Ok(())
+            })
+            .await
+    }
+
+    /// The session behind a cookie, unless it is over.
+    pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
+        let hash = token_hash(secret);
+        let found = self.sessions.read(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
+        Ok(found.and_then(|(session, now)| (!session.is_over(now)).then_some(session)))
+    }
+
+    async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
+        let Some(session) = self.session(secret).await? else { return Ok(None) };
+        let wanted = session.account_id.clone();
+        let account = self.store.read(move |tx| with_principal(tx, &wanted)).await?;
+        let Some((account, principal, now)) = account else { return Ok(None) };
+        if !account.active || account.epoch != session.epoch {
+            return Ok(None);
+        }
+        if credentials.unsafe_method {
+            let given = credentials.csrf.as_deref().unwrap_or("");
+            if !bool::from(given.as_bytes().ct_eq(session.csrf.as_bytes())) {
+                return Err(Problem::Forbidden(
+                    "The X-CSRF-Token header is missing or wrong. Reload the page and try again.".to_owned(),
+                ));
+            }
+        }
+        if now >= session.last_seen_at.plus(TOUCH) {
+            self.sessions.write(move |tx| store::touch_session(tx, &session.id)).await?;
+        }
+        Ok(Some(principal))
+    }
+
+    async fn by_token(&self, secret: &str) -> Result<Option<Principal>, Problem> {
+        if !secret.starts_with(TOKEN_PREFIX) {
+            return Ok(None);
+        }
+        let hash = token_hash(secret);
+        let found = self
+            .store
+            .read(move |tx| {
+                let Some(token) = accounts::store::find_token(tx, &hash)? else { return Ok(None) };
+                let found = with_principal(tx, &token.account_id)?;
+                Ok(found.map(|(account, principal, now)| (token, account, principal, now)))
+            })
+            .await?;
+        let Some((token, account, mut principal, now)) = found else { return Ok(None) };
+        if !account.active || token.revoked_at.is_some() || now >= token.expires_at {
+            return Ok(None);
+        }
+        principal.scope = token.permissions();
+        principal.may_decide = token.may_decide;
+        if token.last_used_at.is_none_or(|at| now >= at.plus(TOUCH)) {
+            self.store.write(move |tx| accounts::store::touch_token(tx, &token.id)).await?;
+        }
+        Ok(Some(principal))
+    }
+}
+
+impl Authenticate for Identity {
+    fn authenticate<'a>(&'a self, credentials: &'a Credentials) -> AuthFuture<'a> {
+        Box::pin(async move {
+            if let Some(bearer) = &credentials.bearer {
+                return self.by_token(bearer).await;
+            }
+            match &credentials.session {
+                Some(secret) => self.by_session(secret, credentials).await,
+                None => Ok(None),
+            }
+        })
+    }
+}
+
+/// The account with its principal and the instant.
+type Found = (Account, Principal, crate::base::time::Timestamp);
+
+fn with_principal(tx: &Tx<'_>, id: &crate::base::id::AccountId) -> Result<Option<Found>, Problem> {
+    let Some(account) = accounts::store::find_account(tx, id)? else { return Ok(None) };
+    let principal = principal_of(tx, &account)?;
+    Ok(Some((account, principal, tx.now())))
+}
+
+/// Who an account stands for.
+pub fn principal_of(tx: &Tx<'_>, account: &Account) -> Result<Principal, Problem> {
+    let person = people::store::get_person(tx, &account.person_id)?;
+    Ok(Principal {
+        kind: ActorKind::Person,
+        person: Some(person.id),
+        account: Some(account.id.clone()),
+        name: person.display_name,
+        roles: account.roles.clone(),
+        scope: None,
+        may_decide: true,
+        address: None,
+        request_id: None,
+    })
+}
+
+fn record_sign_in(tx: &Tx<'_>, principal: &Principal) -> Result<(), Problem> {
+    let account = principal.account.as_ref().map(ToString::to_string).unwrap_or_default();
+    audit::append(
+        tx,
+        principal,
+        Entry {
+            action: "session.started",
+            entity: "account",
+            entity_id: account,
+            reason: None,
+            prev: None,
+            new: Some(json!({ "method": "password" })),
+        },
+    )
+}
+
+/// A shared [`Identity`] as the port that guards use.
+pub fn as_port(identity: &Identity) -> Arc<dyn Authenticate> {
+    Arc::new(identity.clone())
+}
