@@ -2,5 +2,7 @@
 
 pub mod clock;
 pub mod faults;
+pub mod outbound;
 pub mod queue;
+pub mod secrets;
 pub mod store;
