@@ -4,6 +4,7 @@ pub mod clock;
 pub mod faults;
 pub mod http;
 pub mod lifecycle;
+pub mod mail;
 pub mod outbound;
 pub mod queue;
 pub mod secrets;

@@ -11,6 +11,7 @@
 //! # Not here
 //! When a command is called, and what its answer means for a grant: that is `access`.
 
+pub mod api;
 pub mod drivers;
 pub mod ops;
 mod service;

@@ -5,6 +5,8 @@
 //! - A message is mailed at least once and marked so; marking keeps a repeated job from mailing again.
 //! - A person sees their own messages only.
 
+pub mod api;
+pub mod jobs;
 pub mod ops;
 pub mod store;
 

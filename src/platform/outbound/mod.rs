@@ -185,6 +185,7 @@ pub struct Outbound {
 struct Inner {
     rules: Arc<Rules>,
     tls: Arc<ClientConfig>,
+    extra_ca_pem: Option<Vec<u8>>,
     clients: http::Clients,
 }
 
@@ -210,7 +211,7 @@ impl Outbound {
             listeners: RwLock::new(Vec::new()),
             resolver: resolver::Names::of_this_machine()?,
         });
-        Ok(Self { inner: Arc::new(Inner { rules, tls, clients: http::Clients::default() }) })
+        Ok(Self { inner: Arc::new(Inner { rules, tls, extra_ca_pem: settings.extra_ca_pem, clients: http::Clients::default() }) })
     }
 
     /// Tells which addresses Tenure listens on; they are never called.
@@ -221,6 +222,11 @@ impl Outbound {
     /// The TLS settings of every outbound connection, the private CA included.
     pub fn tls(&self) -> Arc<ClientConfig> {
         self.inner.tls.clone()
+    }
+
+    /// The private CA in PEM, for a library that cannot take [`Outbound::tls`].
+    pub fn extra_ca_pem(&self) -> Option<&[u8]> {
+        self.inner.extra_ca_pem.as_deref()
     }
 
     /// The addresses of `origin` that may be called, at least one.
@@ -305,8 +311,9 @@ fn io_text(error: &std::io::Error) -> String {
     error.kind().to_string()
 }
 
+/// Does `work`, for at most `limit`.
 #[allow(clippy::disallowed_methods, reason = "a limit of a call in progress is real time, also when the clock is moved")]
-async fn within<T>(
+pub(crate) async fn within<T>(
     origin: &Origin,
     limit: Duration,
     work: impl Future<Output = Result<T, OutboundError>>,
