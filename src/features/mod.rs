@@ -2,5 +2,6 @@
 
 pub mod audit;
 pub mod settings;
+pub mod syslog;
 pub mod identity;
 pub mod jobs;
