@@ -5,3 +5,4 @@ pub mod settings;
 pub mod syslog;
 pub mod identity;
 pub mod jobs;
+pub mod health;

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::limits::Limits;
-use super::reply::{Failure, Unsent, problem_response};
+use super::reply::{Failure, Unsent, problem_response, problem_response_as};
 use super::{COOKIE, SECURE_COOKIE, headers};
 use crate::base::access::{Authenticate, Credentials};
 use crate::base::clock::SharedClock;
@@ -76,7 +76,11 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
     } else if api && needs_body(&response) {
+        let allow = response.headers().get(header::ALLOW).cloned();
         response = bare_status(response.status(), &method, &path, id.as_str());
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
     }
     headers::add(response.headers_mut(), api, frame.secure);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -103,9 +107,7 @@ fn bare_status(status: StatusCode, method: &Method, path: &str, id: &str) -> Res
         _ => Problem::Malformed("The request could not be read.".to_owned()),
     };
     log(&problem);
-    let mut response = problem_response(&problem, id);
-    *response.status_mut() = status;
-    response
+    problem_response_as(status.as_u16(), &problem, id)
 }
 
 fn log(problem: &Problem) {
