@@ -1,16 +1,14 @@
--- What Tenure says about itself. AUTOINCREMENT: a purged id never comes back, so a cursor stays true.
+-- What Tenure says about itself; purged after LOG_RETENTION_DAYS.
 CREATE TABLE system_log (
-    id         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id         INTEGER PRIMARY KEY,
     at         INTEGER NOT NULL,
-    level      TEXT NOT NULL CHECK (level IN ('error', 'warn', 'info', 'debug', 'trace')),
+    level      TEXT NOT NULL,
     target     TEXT NOT NULL,
     message    TEXT NOT NULL,
     fields     TEXT NOT NULL,
     request_id TEXT
 ) STRICT;
--- Purge: DELETE … WHERE at < ? ORDER BY at LIMIT ?
+-- The purge: DELETE … WHERE at < ?
 CREATE INDEX system_log_by_time ON system_log (at);
--- GET /api/logs?level=
+-- GET /api/logs?level=error newest first.
 CREATE INDEX system_log_by_level ON system_log (level, id);
--- GET /api/logs?q=req_…
-CREATE INDEX system_log_by_request ON system_log (request_id) WHERE request_id IS NOT NULL;

@@ -4,5 +4,7 @@ pub mod audit;
 pub mod settings;
 pub mod syslog;
 pub mod identity;
+pub mod notifications;
 pub mod jobs;
+pub mod connectors;
 pub mod health;

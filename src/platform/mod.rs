@@ -4,6 +4,8 @@ pub mod clock;
 pub mod faults;
 pub mod http;
 pub mod lifecycle;
+pub mod outbound;
 pub mod queue;
+pub mod secrets;
 pub mod store;
 pub mod telemetry;

@@ -6,16 +6,17 @@
 //! - One event is one line: control characters are escaped, so that nobody can forge an entry.
 //!
 //! # Not here
-//! Where records are kept; the syslog feature takes them from [`LogRecords`].
+//! Where records are kept; the syslog feature takes them from the receiver.
 
 use std::fmt::Write as _;
+use std::io::IsTerminal as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 use tracing::field::{Field, Visit};
-use tracing::span::{Attributes, Id, Record};
+use tracing::span::{Attributes, Id};
 use tracing::{Event, Metadata, Subscriber};
 use tracing_subscriber::filter::{FilterExt as _, Targets, filter_fn};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
@@ -23,9 +24,9 @@ use tracing_subscriber::registry::{LookupSpan, Registry};
 use tracing_subscriber::reload;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-use crate::base::clock::SharedClock;
-use crate::base::problem::Problem;
+use crate::base::clock::Clock as _;
 use crate::base::time::Timestamp;
+use crate::platform::clock::SystemClock;
 
 /// Records that wait for the system log; more are dropped and counted.
 const QUEUE: usize = 8_192;
@@ -37,7 +38,7 @@ const SECRET_WORDS: [&str; 7] =
 
 /// How a line on stderr looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
+enum Format {
     /// For a person at a terminal.
     Human,
     /// One JSON object per line, for collectors.
@@ -46,9 +47,7 @@ pub enum Format {
 
 /// One event.
 #[derive(Debug, Clone, PartialEq)]
-pub struct LogRecord {
-    /// When it was said.
-    pub at: Timestamp,
+pub struct Record {
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: &'static str,
     /// The module that said it.
@@ -74,76 +73,48 @@ impl std::fmt::Debug for Telemetry {
     }
 }
 
-/// Where the records for the system log come out.
-#[derive(Debug)]
-pub struct LogRecords {
-    receiver: mpsc::Receiver<LogRecord>,
-    dropped: Arc<AtomicU64>,
+/// Reads a filter such as `info,tenure=debug`.
+pub fn parse_filter(text: &str) -> Result<Targets, String> {
+    text.parse::<Targets>().map_err(|e| format!("expected a filter such as info or info,tenure=debug ({e})"))
 }
 
-/// Judges a filter such as `info,tenure=debug`.
-pub fn parse_filter(text: &str) -> Result<Targets, Problem> {
-    text.parse::<Targets>().map_err(|e| {
-        Problem::field("level", format!("got \"{text}\"; expected a filter such as info or info,tenure=debug ({e})"))
-    })
-}
-
-/// Sets the process's subscriber. To be called once, before anything is said.
-pub fn init(filter: &str, format: Format, clock: SharedClock) -> Result<(Telemetry, LogRecords), Problem> {
-    let (subscriber, telemetry, records) = subscriber(filter, format, clock, to_stderr)?;
-    subscriber.try_init().map_err(Problem::internal)?;
-    Ok((telemetry, records))
-}
-
-/// A subscriber that writes its lines to `out`; [`init`] makes it the process's.
-pub fn subscriber(
-    filter: &str,
+/// A subscriber that writes its lines to `out`; [`Telemetry::start`] makes one the process's.
+fn subscriber(
+    targets: Targets,
     format: Format,
-    clock: SharedClock,
     out: impl Fn(&str) + Send + Sync + 'static,
-) -> Result<(impl Subscriber + Send + Sync + 'static, Telemetry, LogRecords), Problem> {
-    let (targets, handle) = reload::Layer::new(parse_filter(filter)?);
+) -> (impl Subscriber + Send + Sync + 'static, Telemetry, mpsc::Receiver<Record>) {
+    let (targets, handle) = reload::Layer::new(targets);
     let (sender, receiver) = mpsc::channel(QUEUE);
     let dropped = Arc::new(AtomicU64::new(0));
-    let recorder = Recorder { clock, format, out: Box::new(out), sender, dropped: Arc::clone(&dropped) };
+    let recorder = Recorder { format, out: Box::new(out), sender, dropped: Arc::clone(&dropped) };
     // Our own spans always count: they hold the request id, which an error at level `error` needs too.
     let spans = filter_fn(|m: &Metadata<'_>| m.is_span() && m.target().starts_with("tenure"));
     let layer = recorder.with_filter(targets.or(spans));
-    let telemetry = Telemetry { filter: handle, dropped: Arc::clone(&dropped) };
-    Ok((tracing_subscriber::registry().with(layer), telemetry, LogRecords { receiver, dropped }))
+    (tracing_subscriber::registry().with(layer), Telemetry { filter: handle, dropped }, receiver)
 }
 
 impl Telemetry {
+    /// Starts logging, for a person when stderr is a terminal and as JSON otherwise; the receiver is
+    /// read by the system log. A second call in a process changes nothing that is printed and gives a
+    /// receiver that stays empty.
+    pub fn start(filter: &str) -> (Self, mpsc::Receiver<Record>) {
+        let targets = parse_filter(filter).unwrap_or_else(|_| Targets::new().with_default(tracing::Level::INFO));
+        let format = if std::io::stderr().is_terminal() { Format::Human } else { Format::Json };
+        let (subscriber, telemetry, records) = subscriber(targets, format, to_stderr);
+        // The test harness may have a subscriber already.
+        let _ = subscriber.try_init();
+        (telemetry, records)
+    }
+
     /// Puts another filter into force.
-    pub fn set_filter(&self, text: &str) -> Result<(), Problem> {
-        let targets = parse_filter(text)?;
-        self.filter.reload(targets).map_err(Problem::internal)
+    pub fn set_filter(&self, filter: &str) -> Result<(), String> {
+        self.filter.reload(parse_filter(filter)?).map_err(|e| e.to_string())
     }
 
     /// Records that the system log missed because it could not keep up.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
-    }
-}
-
-impl LogRecords {
-    /// Waits for records and appends up to `limit` of them to `batch`; 0 when there will be no more.
-    pub async fn receive(&mut self, batch: &mut Vec<LogRecord>, limit: usize) -> usize {
-        self.receiver.recv_many(batch, limit).await
-    }
-
-    /// Takes what is there without waiting.
-    pub fn take_ready(&mut self, batch: &mut Vec<LogRecord>, limit: usize) {
-        while batch.len() < limit
-            && let Ok(record) = self.receiver.try_recv()
-        {
-            batch.push(record);
-        }
-    }
-
-    /// Counts records that could not be kept.
-    pub fn count_dropped(&self, records: u64) {
-        self.dropped.fetch_add(records, Ordering::Relaxed);
     }
 }
 
@@ -154,10 +125,9 @@ fn to_stderr(line: &str) {
 }
 
 struct Recorder {
-    clock: SharedClock,
     format: Format,
     out: Box<dyn Fn(&str) + Send + Sync>,
-    sender: mpsc::Sender<LogRecord>,
+    sender: mpsc::Sender<Record>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -170,7 +140,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         }
     }
 
-    fn on_record(&self, id: &Id, values: &Record<'_>, cx: Context<'_, S>) {
+    fn on_record(&self, id: &Id, values: &tracing::span::Record<'_>, cx: Context<'_, S>) {
         if let Some(span) = cx.span(id)
             && let Some(seen) = span.extensions_mut().get_mut::<Fields>()
         {
@@ -188,10 +158,12 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
         let mut seen = Fields::default();
         event.record(&mut seen);
         all.extend(seen.0);
-        let record = self.record(event.metadata(), all);
+        let record = record_of(event.metadata(), all);
+        // The machine's time, as collectors expect it; the system log takes its store's.
+        let at = SystemClock.now();
         (self.out)(&match self.format {
-            Format::Human => human(&record),
-            Format::Json => machine(&record),
+            Format::Human => human(at, &record),
+            Format::Json => machine(at, &record),
         });
         if self.sender.try_send(record).is_err() {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -199,22 +171,19 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Recorder {
     }
 }
 
-impl Recorder {
-    fn record(&self, metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> LogRecord {
-        let text = |value: Option<Value>| match value {
-            Some(Value::String(text)) => Some(text),
-            Some(other) => Some(other.to_string()),
-            None => None,
-        };
-        let message = text(fields.remove("message")).unwrap_or_default();
-        let request_id = text(fields.remove("request_id"));
-        // Events of libraries that use the `log` crate say their target in a field.
-        let target = text(fields.remove("log.target")).unwrap_or_else(|| metadata.target().to_owned());
-        fields.retain(|name, _| !name.starts_with("log."));
-        LogRecord { at: self.clock.now(), level: level_name(metadata), target, message, fields, request_id }
-    }
+fn record_of(metadata: &Metadata<'_>, mut fields: Map<String, Value>) -> Record {
+    let text = |value: Option<Value>| match value {
+        Some(Value::String(text)) => Some(text),
+        Some(other) => Some(other.to_string()),
+        None => None,
+    };
+    let message = text(fields.remove("message")).unwrap_or_default();
+    let request_id = text(fields.remove("request_id"));
+    // Events of libraries that use the `log` crate say their target in a field.
+    let target = text(fields.remove("log.target")).unwrap_or_else(|| metadata.target().to_owned());
+    fields.retain(|name, _| !name.starts_with("log."));
+    Record { level: level_name(metadata), target, message, fields, request_id }
 }
-
 fn level_name(metadata: &Metadata<'_>) -> &'static str {
     match *metadata.level() {
         tracing::Level::ERROR => "error",
@@ -269,8 +238,8 @@ fn cut(mut text: String) -> String {
     text
 }
 
-fn human(record: &LogRecord) -> String {
-    let mut line = format!("{} {:>5} {}: ", record.at, record.level.to_uppercase(), record.target);
+fn human(at: Timestamp, record: &Record) -> String {
+    let mut line = format!("{at} {:>5} {}: ", record.level.to_uppercase(), record.target);
     push_escaped(&mut line, &record.message);
     for (name, value) in &record.fields {
         let _ = write!(line, " {name}=");
@@ -296,9 +265,9 @@ fn push_escaped(line: &mut String, text: &str) {
     }
 }
 
-fn machine(record: &LogRecord) -> String {
+fn machine(at: Timestamp, record: &Record) -> String {
     json!({
-        "at": record.at, "level": record.level, "target": record.target, "message": record.message,
+        "at": at, "level": record.level, "target": record.target, "message": record.message,
         "fields": record.fields, "requestId": record.request_id,
     })
     .to_string()
@@ -309,18 +278,20 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use crate::platform::clock::ManualClock;
 
-    fn said(filter: &str, format: Format, say: impl FnOnce(&Telemetry)) -> (Vec<String>, Vec<LogRecord>) {
+    fn said(filter: &str, format: Format, say: impl FnOnce(&Telemetry)) -> (Vec<String>, Vec<Record>) {
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let (to, clock) = (Arc::clone(&lines), Arc::new(ManualClock::at(Timestamp::from_millis(0))));
+        let to = Arc::clone(&lines);
         let out = move |line: &str| to.lock().expect("not poisoned").push(line.to_owned());
-        let (subscriber, telemetry, mut records) = subscriber(filter, format, clock, out).expect("a filter");
+        let targets = parse_filter(filter).expect("a filter");
+        let (subscriber, telemetry, mut receiver) = subscriber(targets, format, out);
         tracing::subscriber::with_default(subscriber, || say(&telemetry));
-        let mut batch = Vec::new();
-        records.take_ready(&mut batch, usize::MAX);
+        let mut records = Vec::new();
+        while let Ok(record) = receiver.try_recv() {
+            records.push(record);
+        }
         let lines = lines.lock().expect("not poisoned").clone();
-        (lines, batch)
+        (lines, records)
     }
 
     #[test]
@@ -343,9 +314,11 @@ mod tests {
             tracing::info!(setup_token = "abc", name = "a\nERROR b", "two\nlines");
         });
         assert_eq!(records[0].fields["setup_token"], "[redacted]");
-        assert_eq!(
-            lines,
-            ["1970-01-01T00:00:00.000Z  INFO tenure::platform::telemetry::tests: two\\nlines name=\"a\\nERROR b\" setup_token=[redacted]"]
+        assert_eq!(lines.len(), 1);
+        assert!(
+            lines[0].ends_with(r#": two\nlines name="a\nERROR b" setup_token=[redacted]"#),
+            "{}",
+            lines[0]
         );
         let (lines, _) = said("info", Format::Json, |_| tracing::info!(n = 3, "two\nlines"));
         let line: Value = serde_json::from_str(&lines[0]).expect("JSON");

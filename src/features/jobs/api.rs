@@ -30,9 +30,10 @@ pub fn routes(state: JobsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_jobs))
         .routes(routes!(count_jobs))
-        .routes(routes!(get_job, remove_job))
+        .routes(routes!(get_job))
         .routes(routes!(retry_job))
         .routes(routes!(promote_job))
+        .routes(routes!(remove_job))
         .routes(routes!(list_schedules))
         .with_state(state)
 }
@@ -144,7 +145,7 @@ async fn get_job(
 }
 
 /// Removes a job that does not run.
-#[utoipa::path(delete, path = "/api/jobs/{id}", tag = "jobs", params(("id" = JobId, Path)),
+#[utoipa::path(post, path = "/api/jobs/{id}/remove", tag = "jobs", params(("id" = JobId, Path)),
     responses((status = 200, body = Job, description = "The job as it was.")))]
 async fn remove_job(
     State(api): State<JobsApi>,

@@ -43,7 +43,7 @@ impl LogRetention {
                 Ok(ops::cutoff(tx.now(), days))
             })
             .await?;
-        let purged = ops::purge_all(&self.logs, older_than, || cx.stopping()).await?;
+        let purged = ops::purge(&self.logs, older_than).await?;
         cx.complete(move |tx| match purged {
             0 => Ok(()),
             n => ops::record_purge(tx, &Principal::system("log-retention"), older_than, n),

@@ -1,53 +1,40 @@
-//! The system log: what Tenure said about itself, kept in `logs.db` for a number of days.
+//! The system log: what Tenure says about itself, in `logs.db`.
 //!
 //! # Invariants
-//! - Keeping the log never slows down what it tells of: records come in batches from a bounded queue,
-//!   and what does not fit is dropped and counted.
+//! - Entries older than the retention go, younger ones stay.
 //! - "Purge Now" and the nightly purge are one code path, and both are audited.
-//!
-//! # Not here
-//! Writing lines to stderr and the filter ([`crate::platform::telemetry`]); the audit log.
+//! - Chatter never waits behind business writes, nor they behind it: it has a file of its own.
 
 pub mod api;
 pub mod jobs;
 pub mod ops;
-pub mod recorder;
 pub mod store;
 
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::base::time::Timestamp;
 
 /// The levels, the worst first.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
 
-/// One entry of the system log.
+/// A stored record.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEntry {
-    /// Grows with time.
+    /// Place in the log.
     pub id: String,
-    /// When it was said.
+    /// When it was stored.
     pub at: Timestamp,
     /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
-    /// The module that said it.
+    /// The module.
     pub target: String,
-    /// What was said.
+    /// The sentence.
     pub message: String,
-    /// Details.
+    /// The rest.
     #[schema(value_type = Object)]
-    pub fields: Map<String, Value>,
-    /// The request it was said for.
+    pub fields: Value,
+    /// The request it belongs to.
     pub request_id: Option<String>,
-}
-
-/// What a list is narrowed by.
-#[derive(Debug, Clone, Default)]
-pub struct LogFilter {
-    /// Exactly this level.
-    pub level: Option<String>,
-    /// Text in message, target, fields or request id.
-    pub q: Option<String>,
 }

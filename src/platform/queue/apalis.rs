@@ -31,7 +31,7 @@ use tokio::sync::{Notify, mpsc};
 use tower::layer::util::Identity;
 
 use super::ledger::{self, Ticket, ulid_of};
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture};
+use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
 use super::queue_db::{self, Settle};
 use super::runner::{Outcome, PAUSE, Runner, Stop};
 use super::slots::{Slot, Slots};
@@ -61,7 +61,9 @@ struct Inner {
     wake: Arc<Notify>,
     sender: Mutex<Option<mpsc::UnboundedSender<Claimed>>>,
     receiver: Receiver,
-    fault: Mutex<Option<String>>,
+    strays: Strays,
+    trouble: Trouble,
+    dead: Mutex<Option<String>>,
 }
 
 type Receiver = Arc<Mutex<mpsc::UnboundedReceiver<Claimed>>>;
@@ -98,7 +100,9 @@ impl ApalisQueue {
                 wake,
                 sender: Mutex::new(Some(sender)),
                 receiver: Arc::new(Mutex::new(receiver)),
-                fault: Mutex::new(None),
+                strays: Strays::default(),
+                trouble: Trouble::default(),
+                dead: Mutex::new(None),
             }),
         })
     }
@@ -134,9 +138,9 @@ impl ApalisQueue {
                 Err(e) => e.to_string(),
             };
             tracing::error!(why, "the worker of the job queue ended; it is started again");
-            self.set_fault(Some(format!("The worker ended and is started again: {why}")));
+            *lock(&self.inner.dead) = Some(format!("The worker ended and is started again: {why}"));
             self.inner.clock.sleep_until(self.inner.clock.now().plus(PAUSE)).await;
-            self.set_fault(None);
+            *lock(&self.inner.dead) = None;
         }
     }
 
@@ -146,13 +150,14 @@ impl ApalisQueue {
             let wake_at = match self.claim().await {
                 Ok(Next::More) => continue,
                 Ok(Next::At(at)) => {
-                    self.set_fault(None);
+                    inner.trouble.clear();
                     at
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "due jobs could not be claimed; trying again");
-                    self.set_fault(Some(format!("Due jobs cannot be claimed: {problem}")));
-                    Some(inner.clock.now().plus(PAUSE))
+                    let now = inner.clock.now();
+                    inner.trouble.note(now, format!("Due jobs cannot be claimed: {problem}"));
+                    Some(now.plus(PAUSE))
                 }
             };
             let sleep = async {
@@ -172,6 +177,10 @@ impl ApalisQueue {
     /// Claims as many due jobs as slots are free and gives them to the worker.
     async fn claim(&self) -> Result<Next, Problem> {
         let inner = &self.inner;
+        let strays = std::mem::take(&mut *lock(&inner.strays));
+        for id in strays {
+            self.settle(ulid_of(&id), Settle::Release).await;
+        }
         let free = inner.slots.free();
         if free.all == 0 {
             return Ok(Next::At(None));
@@ -186,13 +195,14 @@ impl ApalisQueue {
             let slot = inner.slots.take(calls_out);
             // Closed only when the drain is over; the row is then freed by the next start.
             if let Some(sender) = &*lock(&inner.sender) {
-                let _ = sender.send(Claimed { id, _slot: slot });
+                let strays = Arc::clone(&inner.strays);
+                let _ = sender.send(Claimed { id, worked: false, strays, _slot: slot });
             }
         }
         Ok(Next::More)
     }
 
-    async fn work(&self, claimed: Claimed) {
+    async fn work(&self, mut claimed: Claimed) {
         let inner = &self.inner;
         let outcome = inner.runner.attempt(&claimed.id).await;
         let released = matches!(outcome, Outcome::Released);
@@ -220,6 +230,7 @@ impl ApalisQueue {
         if released {
             inner.slots.count_released();
         }
+        claimed.worked = true;
     }
 
     /// Records in `queue.db` what the ledger knows already; a failure is mended by the next start or
@@ -256,10 +267,6 @@ impl ApalisQueue {
         inner.stop.cut.cancel();
         *lock(&inner.sender) = None;
         Drained { released: inner.slots.released() }
-    }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *lock(&self.inner.fault) = fault;
     }
 }
 
@@ -298,7 +305,10 @@ impl Queue for ApalisQueue {
     }
 
     fn condition(&self) -> Condition {
-        lock(&self.inner.fault).as_ref().map_or_else(Condition::ok, Condition::down)
+        match &*lock(&self.inner.dead) {
+            Some(why) => Condition::down(why),
+            None => self.inner.trouble.condition(self.inner.clock.now()),
+        }
     }
 }
 
@@ -337,7 +347,21 @@ enum Next {
 /// A job that this process has locked, with the slot it runs in.
 struct Claimed {
     id: JobId,
+    worked: bool,
+    strays: Strays,
+    /// Dropped last, so that the claimer it wakes finds the stray.
     _slot: Slot,
+}
+
+/// Jobs that the worker dropped before it came to them.
+type Strays = Arc<Mutex<Vec<JobId>>>;
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.worked {
+            lock(&self.strays).push(self.id.clone());
+        }
+    }
 }
 
 /// Our claims as a source of tasks for apalis' worker.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ledger::{self, Ticket};
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture};
+use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
 use super::registry::Registry;
 use super::relay::Relay;
 use super::runner::{Outcome, Runner, Stop};
@@ -55,7 +55,7 @@ impl InlineQueue {
             registry: registry.clone(),
             clock: clock.clone(),
             stopping: stop.stopping.clone(),
-            fault: Mutex::new(None),
+            trouble: Trouble::default(),
         };
         store.write(ledger::recover).await?;
         relay.reconcile().await?;

@@ -2,6 +2,8 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -49,6 +51,36 @@ impl Condition {
     /// It does not.
     pub fn down(detail: impl Into<String>) -> Self {
         Self { ok: false, detail: Some(detail.into()) }
+    }
+}
+
+/// What keeps a part from working. It shows once it has lasted: a pool that is empty for a moment
+/// must not take the node out of a load balancer.
+#[derive(Debug, Default)]
+pub(super) struct Trouble(Mutex<Option<(Timestamp, String)>>);
+
+impl Trouble {
+    const SHOWS_AFTER: Duration = Duration::from_secs(10);
+
+    pub(super) fn clear(&self) {
+        *self.lock() = None;
+    }
+
+    pub(super) fn note(&self, now: Timestamp, what: String) {
+        let mut trouble = self.lock();
+        let since = trouble.as_ref().map_or(now, |(since, _)| *since);
+        *trouble = Some((since, what));
+    }
+
+    pub(super) fn condition(&self, now: Timestamp) -> Condition {
+        match &*self.lock() {
+            Some((since, what)) if now.since(*since) >= Self::SHOWS_AFTER => Condition::down(what),
+            _ => Condition::ok(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<(Timestamp, String)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

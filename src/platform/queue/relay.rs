@@ -8,13 +8,13 @@
 //!   [`Relay::reconcile`], while the other order would let a worker meet a row that is not its own.
 
 use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::ledger;
-use super::port::{Condition, Queue};
+use super::port::{Condition, Queue, Trouble};
 use super::registry::Registry;
 use super::runner::PAUSE;
 use crate::base::clock::SharedClock;
@@ -28,6 +28,15 @@ const BATCH: u32 = 500;
 /// How often ledger and queue are compared and finished rows trimmed.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
+/// After this many jobs finished rows are trimmed without waiting for the minute.
+const TRIM_AFTER: usize = 1000;
+
+/// What the relay sees to now and then.
+struct Care {
+    reconcile_at: Timestamp,
+    handed: usize,
+}
+
 /// Moves due jobs from the ledger to the queue.
 pub(super) struct Relay {
     pub(super) store: Store,
@@ -35,25 +44,26 @@ pub(super) struct Relay {
     pub(super) registry: Registry,
     pub(super) clock: SharedClock,
     pub(super) stopping: CancellationToken,
-    pub(super) fault: Mutex<Option<String>>,
+    pub(super) trouble: Trouble,
 }
 
 impl Relay {
     /// Works until told to stop.
     pub(super) async fn run(&self) {
         let doorbell = self.store.doorbell();
-        let mut reconcile_at = self.clock.now().plus(RECONCILE_EVERY);
+        let mut care = Care { reconcile_at: self.clock.now().plus(RECONCILE_EVERY), handed: 0 };
         while !self.stopping.is_cancelled() {
-            let result = self.turn(&mut reconcile_at).await;
+            let result = self.turn(&mut care).await;
             let wake_at = match result {
                 Ok(next) => {
-                    self.set_fault(None);
-                    next.map_or(reconcile_at, |n| n.min(reconcile_at))
+                    self.trouble.clear();
+                    next.map_or(care.reconcile_at, |n| n.min(care.reconcile_at))
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "due jobs could not be handed to the queue; trying again");
-                    self.set_fault(Some(problem.to_string()));
-                    self.clock.now().plus(PAUSE)
+                    let now = self.clock.now();
+                    self.trouble.note(now, format!("Jobs are not handed to the queue: {problem}"));
+                    now.plus(PAUSE)
                 }
             };
             tokio::select! {
@@ -64,13 +74,17 @@ impl Relay {
         }
     }
 
-    async fn turn(&self, reconcile_at: &mut Timestamp) -> Result<Option<Timestamp>, Problem> {
-        self.hand_over_due().await?;
+    async fn turn(&self, care: &mut Care) -> Result<Option<Timestamp>, Problem> {
+        care.handed += self.hand_over_due().await?;
         let now = self.clock.now();
-        if now >= *reconcile_at {
+        let reconcile = now >= care.reconcile_at;
+        if reconcile {
             self.reconcile().await?;
+            care.reconcile_at = now.plus(RECONCILE_EVERY);
+        }
+        if reconcile || care.handed >= TRIM_AFTER {
             self.trim().await?;
-            *reconcile_at = now.plus(RECONCILE_EVERY);
+            care.handed = 0;
         }
         self.store.read(ledger::next_due).await
     }
@@ -143,15 +157,8 @@ impl Relay {
         Ok(())
     }
 
-    /// Whether the last turn went well.
+    /// Whether jobs are handed over.
     pub(super) fn condition(&self) -> Condition {
-        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Condition::ok(),
-            Some(fault) => Condition::down(format!("Jobs are not handed to the queue: {fault}")),
-        }
-    }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        self.trouble.condition(self.clock.now())
     }
 }

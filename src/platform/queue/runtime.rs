@@ -6,12 +6,11 @@ use tokio::task::JoinHandle;
 
 use super::apalis::{ApalisQueue, Setup};
 use super::ledger;
-use super::port::{Condition, Drained, Queue, QueueCounts};
+use super::port::{Condition, Drained, Queue, QueueCounts, Trouble};
 use super::registry::Registry;
 use super::relay::Relay;
 use super::runner::{Runner, Stop};
 use super::schedule::Scheduler;
-use crate::base::clock::SharedClock;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::store::Store;
@@ -19,14 +18,12 @@ use crate::platform::store::Store;
 /// What the runtime needs.
 #[derive(Debug)]
 pub struct Parts {
-    /// `tenure.db`, where the ledger is.
+    /// `tenure.db`, where the ledger is; its clock is the clock of due instants, retries and slots.
     pub store: Store,
-    /// `queue.db`.
+    /// `queue.db`, opened with the same clock.
     pub queue_store: Store,
     /// Every handler.
     pub registry: Registry,
-    /// The clock of due instants, retries and slots.
-    pub clock: SharedClock,
     /// Jobs that run at the same time, 1 to 256.
     pub concurrency: u32,
 }
@@ -61,7 +58,8 @@ impl QueueRuntime {
     ///
     /// To be called once per process, inside a tokio runtime, by the owner of the data directory.
     pub async fn start(parts: Parts) -> Result<Self, Problem> {
-        let Parts { store, queue_store, registry, clock, concurrency } = parts;
+        let Parts { store, queue_store, registry, concurrency } = parts;
+        let clock = store.clock().clone();
         let stop = Stop::default();
         let recovered = store.write(ledger::recover).await?;
         if recovered != ledger::Recovered::default() {
@@ -89,7 +87,7 @@ impl QueueRuntime {
             registry: registry.clone(),
             clock: clock.clone(),
             stopping: stopping.clone(),
-            fault: Mutex::new(None),
+            trouble: Trouble::default(),
         });
         let scheduler = Arc::new(Scheduler::new(store, &registry, clock, stopping));
         scheduler.forget_unknown().await?;

@@ -6,13 +6,13 @@
 //! - Slots that passed while the process was down fire once, the latest only, marked late.
 //! - A schedule that is new, or whose expression changed, starts with its next slot.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use super::ledger;
-use super::port::Condition;
+use super::port::{Condition, Trouble};
 use super::registry::Registry;
 use super::runner::PAUSE;
 use crate::base::clock::SharedClock;
@@ -40,7 +40,7 @@ pub(super) struct Scheduler {
     clock: SharedClock,
     planned: Arc<Vec<Planned>>,
     stopping: CancellationToken,
-    fault: Mutex<Option<String>>,
+    trouble: Trouble,
 }
 
 impl Scheduler {
@@ -54,7 +54,7 @@ impl Scheduler {
             .iter()
             .filter_map(|h| Some(Planned { name: h.name(), schedule: h.schedule()? }))
             .collect();
-        Self { store, clock, planned: Arc::new(planned), stopping, fault: Mutex::new(None) }
+        Self { store, clock, planned: Arc::new(planned), stopping, trouble: Trouble::default() }
     }
 
     /// Works until told to stop.
@@ -63,13 +63,13 @@ impl Scheduler {
             let now = self.clock.now();
             let wake_at = match self.tick().await {
                 Ok(next) => {
-                    self.set_fault(None);
+                    self.trouble.clear();
                     let latest = now.plus(LONGEST_SLEEP);
                     next.map_or(latest, |n| n.min(latest))
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "the scheduler could not look at its slots; trying again");
-                    self.set_fault(Some(problem.to_string()));
+                    self.trouble.note(now, format!("Schedules are not looked at: {problem}"));
                     now.plus(PAUSE)
                 }
             };
@@ -118,16 +118,9 @@ impl Scheduler {
             .await
     }
 
-    /// Whether the last look went well.
+    /// Whether schedules are looked at.
     pub(super) fn condition(&self) -> Condition {
-        match &*self.fault.lock().unwrap_or_else(PoisonError::into_inner) {
-            None => Condition::ok(),
-            Some(fault) => Condition::down(format!("Schedules are not looked at: {fault}")),
-        }
-    }
-
-    fn set_fault(&self, fault: Option<String>) {
-        *self.fault.lock().unwrap_or_else(PoisonError::into_inner) = fault;
+        self.trouble.condition(self.clock.now())
     }
 }
 

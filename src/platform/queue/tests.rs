@@ -112,7 +112,7 @@ fn open(dir: &tempfile::TempDir, file: &str, set: &MigrationSet, clock: SharedCl
 }
 
 struct Bench {
-    dir: tempfile::TempDir,
+    _dir: tempfile::TempDir,
     clock: Arc<ManualClock>,
     store: Store,
 }
@@ -122,7 +122,7 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         let clock = Arc::new(ManualClock::at(start_of_2031()));
         let store = open(&dir, "tenure.db", &MigrationSet::tenure(), clock.clone());
-        Self { dir, clock, store }
+        Self { _dir: dir, clock, store }
     }
 
     async fn enqueue(&self, draft: JobDraft) -> JobId {
@@ -412,7 +412,6 @@ impl Server {
             store: store.clone(),
             queue_store: queue_store.clone(),
             registry: registry(probe),
-            clock,
             concurrency,
         })
         .await
@@ -462,6 +461,15 @@ async fn jobs_run_on_queue_db_and_leave_it_empty() {
     assert!(seen.most.load(Ordering::SeqCst) <= 16);
     let health = server.runtime.health();
     assert!(health.worker.ok && health.scheduler.ok, "{health:?}");
+    let plan: Vec<String> = server
+        .queue_store
+        .read(|tx| {
+            let sql = format!("EXPLAIN QUERY PLAN {}", super::queue_db::DUE);
+            tx.query(&sql, params!["q", 1, 0, 1], |r| r.get("detail"))
+        })
+        .await
+        .unwrap();
+    assert!(plan.len() == 1 && plan[0].contains("idx_jobs_pending"), "{plan:?}");
     let sync: i64 =
         server.queue_store.write(|tx| tx.scalar("PRAGMA synchronous", params![])).await.unwrap();
     assert_eq!(sync, 2);
