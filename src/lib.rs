@@ -3,5 +3,6 @@
 //! Modules stand in dependency order; each may use those above it and none below.
 
 pub mod base;
+pub mod config;
 pub mod platform;
 pub mod features;

@@ -12,6 +12,7 @@ pub mod cron;
 pub mod id;
 pub mod page;
 pub mod problem;
+pub mod template;
 pub mod time;
 
 pub use access::{Permission, Principal, SystemRole};

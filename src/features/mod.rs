@@ -2,5 +2,9 @@
 
 pub mod audit;
 pub mod settings;
+pub mod syslog;
 pub mod identity;
+pub mod notifications;
 pub mod jobs;
+pub mod connectors;
+pub mod health;

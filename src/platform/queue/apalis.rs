@@ -61,6 +61,7 @@ struct Inner {
     wake: Arc<Notify>,
     sender: Mutex<Option<mpsc::UnboundedSender<Claimed>>>,
     receiver: Receiver,
+    strays: Strays,
     trouble: Trouble,
     dead: Mutex<Option<String>>,
 }
@@ -99,6 +100,7 @@ impl ApalisQueue {
                 wake,
                 sender: Mutex::new(Some(sender)),
                 receiver: Arc::new(Mutex::new(receiver)),
+                strays: Strays::default(),
                 trouble: Trouble::default(),
                 dead: Mutex::new(None),
             }),
@@ -175,6 +177,10 @@ impl ApalisQueue {
     /// Claims as many due jobs as slots are free and gives them to the worker.
     async fn claim(&self) -> Result<Next, Problem> {
         let inner = &self.inner;
+        let strays = std::mem::take(&mut *lock(&inner.strays));
+        for id in strays {
+            self.settle(ulid_of(&id), Settle::Release).await;
+        }
         let free = inner.slots.free();
         if free.all == 0 {
             return Ok(Next::At(None));
@@ -189,13 +195,14 @@ impl ApalisQueue {
             let slot = inner.slots.take(calls_out);
             // Closed only when the drain is over; the row is then freed by the next start.
             if let Some(sender) = &*lock(&inner.sender) {
-                let _ = sender.send(Claimed { id, _slot: slot });
+                let strays = Arc::clone(&inner.strays);
+                let _ = sender.send(Claimed { id, worked: false, strays, _slot: slot });
             }
         }
         Ok(Next::More)
     }
 
-    async fn work(&self, claimed: Claimed) {
+    async fn work(&self, mut claimed: Claimed) {
         let inner = &self.inner;
         let outcome = inner.runner.attempt(&claimed.id).await;
         let released = matches!(outcome, Outcome::Released);
@@ -223,6 +230,7 @@ impl ApalisQueue {
         if released {
             inner.slots.count_released();
         }
+        claimed.worked = true;
     }
 
     /// Records in `queue.db` what the ledger knows already; a failure is mended by the next start or
@@ -339,7 +347,21 @@ enum Next {
 /// A job that this process has locked, with the slot it runs in.
 struct Claimed {
     id: JobId,
+    worked: bool,
+    strays: Strays,
+    /// Dropped last, so that the claimer it wakes finds the stray.
     _slot: Slot,
+}
+
+/// Jobs that the worker dropped before it came to them.
+type Strays = Arc<Mutex<Vec<JobId>>>;
+
+impl Drop for Claimed {
+    fn drop(&mut self) {
+        if !self.worked {
+            lock(&self.strays).push(self.id.clone());
+        }
+    }
 }
 
 /// Our claims as a source of tasks for apalis' worker.

@@ -218,6 +218,11 @@ impl Store {
         Arc::clone(&self.inner.doorbell)
     }
 
+    /// Whether it still takes work.
+    pub fn is_open(&self) -> bool {
+        !self.inner.closed.load(Ordering::Acquire)
+    }
+
     /// Takes no more work, finishes what is queued, truncates the WAL, closes the file.
     pub async fn close(&self) {
         if self.inner.closed.swap(true, Ordering::AcqRel) {

@@ -1,0 +1,147 @@
+//! Audit checkpoints: when, and where they are kept.
+
+use std::path::{Path, PathBuf};
+
+use url::Url;
+
+use super::{Reader, Secret};
+use crate::base::cron::Schedule;
+
+/// `AUDIT_CHECKPOINT_*`.
+#[derive(Debug, Clone)]
+pub struct AuditConfig {
+    /// When a checkpoint is made, UTC.
+    pub schedule: Schedule,
+    /// Where checkpoints go, in the order given.
+    pub stores: Vec<CheckpointStore>,
+}
+
+/// A place for checkpoints.
+#[derive(Debug, Clone)]
+pub enum CheckpointStore {
+    /// A folder.
+    File(PathBuf),
+    /// A bucket.
+    S3(S3Config),
+    /// A receiver of security events.
+    Siem(Url),
+}
+
+/// An S3-compatible bucket.
+#[derive(Debug, Clone)]
+pub struct S3Config {
+    /// Where the service is.
+    pub endpoint: Url,
+    /// Its region.
+    pub region: String,
+    /// The bucket.
+    pub bucket: String,
+    /// What object names begin with.
+    pub prefix: String,
+    /// Who we are.
+    pub access_key_id: String,
+    /// The proof.
+    pub secret_access_key: Secret,
+}
+
+pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
+    let text = r.text("AUDIT_CHECKPOINT_SCHEDULE").unwrap_or_else(|| "0 */6 * * *".to_owned());
+    let schedule = Schedule::utc(&text).unwrap_or_else(|e| {
+        r.fault("AUDIT_CHECKPOINT_SCHEDULE", Some(&text), e.to_string().trim_start_matches("expected ").to_owned());
+        Schedule::utc("0 */6 * * *").expect("a constant schedule")
+    });
+    let folder = r.path("AUDIT_CHECKPOINT_PATH").unwrap_or_else(|| data_dir.join("checkpoints"));
+    let s3 = s3(r);
+    let siem = siem(r);
+    let kinds = r.text("AUDIT_CHECKPOINT_STORE").unwrap_or_else(|| "file".to_owned());
+    let mut stores = Vec::new();
+    for kind in kinds.split(',').map(str::trim) {
+        match kind {
+            "file" => stores.push(CheckpointStore::File(folder.clone())),
+            "s3" => stores.extend(need_s3(r, s3.clone())),
+            "siem" => match &siem {
+                Some(url) => stores.push(CheckpointStore::Siem(url.clone())),
+                None => r.fault("AUDIT_CHECKPOINT_SIEM_URL", None, "a URL, because AUDIT_CHECKPOINT_STORE names siem"),
+            },
+            _ => {
+                r.fault("AUDIT_CHECKPOINT_STORE", Some(&kinds), "a comma list of file, s3 and siem");
+                break;
+            }
+        }
+    }
+    AuditConfig { schedule, stores }
+}
+
+/// The values as they are set; which are missing matters only when s3 is wanted.
+#[derive(Clone)]
+struct RawS3 {
+    endpoint: Option<Url>,
+    region: Option<String>,
+    bucket: Option<String>,
+    prefix: String,
+    access_key_id: Option<String>,
+    secret_access_key: Option<Secret>,
+}
+
+fn s3(r: &mut Reader) -> RawS3 {
+    let endpoint = r.text("AUDIT_CHECKPOINT_S3_ENDPOINT").and_then(|text| match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
+        _ => {
+            r.fault("AUDIT_CHECKPOINT_S3_ENDPOINT", Some(&text), "an absolute http or https URL");
+            None
+        }
+    });
+    let bucket = r.text("AUDIT_CHECKPOINT_S3_BUCKET");
+    if let Some(name) = &bucket
+        && (!(3..=63).contains(&name.len())
+            || !name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"-.".contains(&b)))
+    {
+        r.fault("AUDIT_CHECKPOINT_S3_BUCKET", Some(name), "3 to 63 lower-case letters, digits, hyphens and dots");
+    }
+    RawS3 {
+        endpoint,
+        region: r.text("AUDIT_CHECKPOINT_S3_REGION"),
+        bucket,
+        prefix: r.text("AUDIT_CHECKPOINT_S3_PREFIX").unwrap_or_default(),
+        access_key_id: r.text("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID"),
+        secret_access_key: r.secret("AUDIT_CHECKPOINT_S3_SECRET_ACCESS_KEY"),
+    }
+}
+
+fn need_s3(r: &mut Reader, raw: RawS3) -> Option<CheckpointStore> {
+    for (suffix, missing) in [
+        ("ENDPOINT", raw.endpoint.is_none()),
+        ("REGION", raw.region.is_none()),
+        ("BUCKET", raw.bucket.is_none()),
+        ("ACCESS_KEY_ID", raw.access_key_id.is_none()),
+        ("SECRET_ACCESS_KEY", raw.secret_access_key.is_none()),
+    ] {
+        if missing {
+            let name = format!("AUDIT_CHECKPOINT_S3_{suffix}");
+            r.fault(&name, None, "a value, because AUDIT_CHECKPOINT_STORE names s3");
+        }
+    }
+    Some(CheckpointStore::S3(S3Config {
+        endpoint: raw.endpoint?,
+        region: raw.region?,
+        bucket: raw.bucket?,
+        prefix: raw.prefix,
+        access_key_id: raw.access_key_id?,
+        secret_access_key: raw.secret_access_key?,
+    }))
+}
+
+fn siem(r: &mut Reader) -> Option<Url> {
+    let text = r.text("AUDIT_CHECKPOINT_SIEM_URL")?;
+    match Url::parse(&text) {
+        Ok(url) if matches!(url.scheme(), "syslog+tcp" | "syslog+tls" | "https") && url.host_str().is_some() => Some(url),
+        _ => {
+            r.fault(
+                "AUDIT_CHECKPOINT_SIEM_URL",
+                Some(&text),
+                "a URL that begins with syslog+tcp://, syslog+tls:// or https://",
+            );
+            None
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! The data directory: private, and owned by exactly one process.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use super::keys::FILES;
+use super::{Keys, Secret};
+use crate::base::id::Ids;
+use crate::base::problem::Problem;
+
+/// A claimed data directory; the claim ends when this is dropped, or with the process.
+#[derive(Debug)]
+pub struct DataDir {
+    path: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory if there is none (0700) and claims it.
+    pub fn claim(path: &Path) -> Result<Self, Problem> {
+        let fault = |e: std::io::Error| {
+            Problem::refused(format!(
+                "DATA_DIR: {} cannot be used: {e}. Give a directory that this user may write.",
+                path.display()
+            ))
+        };
+        DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(fault)?;
+        let lock = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(path.join("lock"))
+            .map_err(fault)?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(Problem::refused(format!(
+                "DATA_DIR: {} is in use by another Tenure process. Stop it first, or use another directory.",
+                path.display()
+            ))),
+            Err(TryLockError::Error(e)) => Err(fault(e)),
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes each key that is missing into `keys/` (0600, the folder 0700); answers the names made.
+    pub fn make_keys(&self, keys: &mut Keys, ids: &dyn Ids) -> Result<Vec<&'static str>, Problem> {
+        let folder = self.path.join("keys");
+        let fault = |e: std::io::Error| Problem::refused(format!("DATA_DIR: {} cannot be written: {e}", folder.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fault)?;
+        let mut made = Vec::new();
+        for (i, (name, file)) in FILES.into_iter().enumerate() {
+            let slot = match i {
+                0 => &mut keys.session,
+                1 => &mut keys.connector,
+                _ => &mut keys.signing,
+            };
+            if slot.is_none() {
+                let text = format!("{:032x}{:032x}", ids.next_random(), ids.next_random());
+                let mut out = OpenOptions::new()
+                    .write(true)
+                    .create_new(true)
+                    .mode(0o600)
+                    .open(folder.join(file))
+                    .map_err(fault)?;
+                writeln!(out, "{text}").and_then(|()| out.sync_all()).map_err(fault)?;
+                *slot = Some(Secret::new(text));
+                made.push(name);
+            }
+        }
+        Ok(made)
+    }
+}

@@ -1,0 +1,87 @@
+//! Configuration: the environment, read once, checked whole.
+//!
+//! # Invariants
+//! - All faults are found in one pass; a start with faults starts nothing.
+//! - A secret's value never appears in a fault, a warning or `Debug`.
+//! - Nothing else in Tenure reads the environment.
+//!
+//! # Not here
+//! Settings that an administrator may save while Tenure runs ([`crate::features::settings`]).
+
+pub mod audit;
+pub mod data_dir;
+pub mod database;
+pub mod keys;
+pub mod mail;
+pub mod operation;
+pub mod reader;
+pub mod redis;
+pub mod secret;
+pub mod server;
+
+use std::path::PathBuf;
+
+pub use keys::Keys;
+pub use reader::{Fault, Reader, Warning};
+pub use secret::Secret;
+
+/// Where Tenure runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AppEnv {
+    /// On somebody's own machine: secrets are made on the fly.
+    Development,
+    /// For real: secrets must be there and strong.
+    Production,
+}
+
+/// Everything the environment says.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `APP_ENV`.
+    pub app_env: AppEnv,
+    /// `DATA_DIR`.
+    pub data_dir: PathBuf,
+    /// Listener, addresses, limits.
+    pub server: server::ServerConfig,
+    /// `DB_POOL_*`.
+    pub database: database::DatabaseConfig,
+    /// `REDIS_*`.
+    pub redis: redis::RedisConfig,
+    /// Jobs, logs, shutdown.
+    pub operation: operation::OperationConfig,
+    /// `AUDIT_CHECKPOINT_*`.
+    pub audit: audit::AuditConfig,
+    /// `SMTP_URL`, `MAIL_FROM`.
+    pub mail: mail::MailConfig,
+    /// Secrets.
+    pub keys: Keys,
+}
+
+impl Config {
+    /// Reads and checks every variable; warnings are for names that look misspelt.
+    pub fn from_reader(mut reader: Reader) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+        let app_env = reader.choice(
+            "APP_ENV",
+            AppEnv::Development,
+            &[("development", AppEnv::Development), ("production", AppEnv::Production)],
+        );
+        let data_dir = reader.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
+        let config = Self {
+            app_env,
+            server: server::read(&mut reader, app_env),
+            database: database::read(&mut reader),
+            redis: redis::read(&mut reader),
+            operation: operation::read(&mut reader),
+            audit: audit::read(&mut reader, &data_dir),
+            mail: mail::read(&mut reader),
+            keys: keys::read(&mut reader, app_env, &data_dir),
+            data_dir,
+        };
+        reader.finish(config)
+    }
+
+    /// Whether the public address is HTTPS.
+    pub fn is_secure(&self) -> bool {
+        self.server.public_url.scheme() == "https"
+    }
+}

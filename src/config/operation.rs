@@ -1,0 +1,55 @@
+//! Jobs, logs, shutdown.
+
+use std::time::Duration;
+
+use super::Reader;
+use crate::platform::faults::Fault;
+
+/// How Tenure works in the background.
+#[derive(Debug, Clone)]
+pub struct OperationConfig {
+    /// `JOB_CONCURRENCY`.
+    pub job_concurrency: u32,
+    /// `STUCK_RUN_TIMEOUT_MINUTES`, and whether it was set.
+    pub stuck_run_timeout_minutes: (u32, bool),
+    /// `LOG_RETENTION_DAYS`, and whether it was set.
+    pub log_retention_days: (u32, bool),
+    /// `LOG_LEVEL`, and whether it was set.
+    pub log_level: (String, bool),
+    /// `SHUTDOWN_GRACE_SECONDS`.
+    pub shutdown_grace: Duration,
+    /// `TENURE_FAULT`: points armed for a test.
+    pub faults: Vec<(String, Fault)>,
+}
+
+pub(super) fn read(r: &mut Reader) -> OperationConfig {
+    let stuck_set = r.is_set("STUCK_RUN_TIMEOUT_MINUTES");
+    let retention_set = r.is_set("LOG_RETENTION_DAYS");
+    let level = r.text("LOG_LEVEL");
+    if let Some(level) = &level
+        && let Err(e) = level.parse::<tracing_subscriber::filter::Targets>()
+    {
+        r.fault("LOG_LEVEL", Some(level), format!("a filter such as info or info,tenure=debug ({e})"));
+    }
+    OperationConfig {
+        job_concurrency: r.number("JOB_CONCURRENCY", 16, 1, 256),
+        stuck_run_timeout_minutes: (r.number("STUCK_RUN_TIMEOUT_MINUTES", 30, 1, 10_080), stuck_set),
+        log_retention_days: (r.number("LOG_RETENTION_DAYS", 30, 1, 3_650), retention_set),
+        log_level: (level.clone().unwrap_or_else(|| "info".to_owned()), level.is_some()),
+        shutdown_grace: Duration::from_secs(r.number("SHUTDOWN_GRACE_SECONDS", 30, 1, 600)),
+        faults: faults(r),
+    }
+}
+
+fn faults(r: &mut Reader) -> Vec<(String, Fault)> {
+    let Some(text) = r.text("TENURE_FAULT") else { return Vec::new() };
+    let mut armed = Vec::new();
+    for part in text.split(',') {
+        match part.split_once('=') {
+            Some((point, "exit")) => armed.push((point.to_owned(), Fault::Exit)),
+            Some((point, "error")) => armed.push((point.to_owned(), Fault::Error)),
+            _ => r.fault("TENURE_FAULT", Some(&text), "a comma list of point=exit or point=error"),
+        }
+    }
+    armed
+}

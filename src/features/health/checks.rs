@@ -1,0 +1,105 @@
+//! Asking the parts how they are, each within its time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::Mutex;
+
+use super::{Check, CheckStatus, Health, overall};
+use crate::base::problem::Problem;
+use crate::params;
+use crate::platform::store::Store;
+
+/// A check that takes longer is down.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Results are shared this long.
+const SHARED: Duration = Duration::from_secs(1);
+
+/// A check that another part supplies; it answers at once.
+pub type Probe = Arc<dyn Fn() -> Check + Send + Sync>;
+
+/// Asks the parts.
+#[derive(Clone)]
+pub struct Checks {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    sessions: Store,
+    probes: Vec<(&'static str, Probe)>,
+    started: Instant,
+    last: Mutex<Option<(Instant, Health)>>,
+}
+
+impl Checks {
+    /// Checks of the two stores and of what `probes` say.
+    #[allow(clippy::disallowed_methods, reason = "uptime and latency are monotonic")]
+    pub fn new(store: Store, sessions: Store, probes: Vec<(&'static str, Probe)>) -> Self {
+        let inner = Inner { store, sessions, probes, started: Instant::now(), last: Mutex::new(None) };
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// How Tenure is; asked again when the last answer is older than a second.
+    #[allow(clippy::disallowed_methods, reason = "uptime and latency are monotonic")]
+    pub async fn health(&self) -> Health {
+        let mut last = self.inner.last.lock().await;
+        if let Some((at, health)) = &*last
+            && at.elapsed() < SHARED
+        {
+            return health.clone();
+        }
+        let health = self.ask().await;
+        *last = Some((Instant::now(), health.clone()));
+        health
+    }
+
+    /// Whether the database answers, for readiness.
+    pub async fn database_is_up(&self) -> bool {
+        self.health().await.checks.get("database").is_some_and(|c| c.status == CheckStatus::Ok)
+    }
+
+    async fn ask(&self) -> Health {
+        let (database, mut embedded) =
+            tokio::join!(round_trip(&self.inner.store), round_trip(&self.inner.sessions));
+        embedded.backend = Some("embedded");
+        let mut checks = BTreeMap::from([("database", database), ("redis", embedded)]);
+        for (name, probe) in &self.inner.probes {
+            checks.insert(name, probe());
+        }
+        Health {
+            status: overall(&checks),
+            version: env!("CARGO_PKG_VERSION"),
+            uptime: self.inner.started.elapsed().as_secs_f64(),
+            checks,
+        }
+    }
+}
+
+/// A write through the writer that changes a page, and a read; a full disk fails the first.
+#[allow(clippy::disallowed_methods, reason = "latency is monotonic")]
+async fn round_trip(store: &Store) -> Check {
+    let began = Instant::now();
+    let trip = async {
+        store
+            .write(|tx| tx.execute("UPDATE schema_migration SET applied_at = applied_at WHERE version = 1", params![]))
+            .await?;
+        store.read(|tx| tx.scalar::<i64>("SELECT count(*) FROM schema_migration", params![])).await
+    };
+    let fault = match tokio::time::timeout(PATIENCE, trip).await {
+        Ok(Ok(_)) => None,
+        Ok(Err(problem)) => Some(short(&problem)),
+        Err(_) => Some("no answer within 2 s".to_owned()),
+    };
+    let mut check = Check::of(fault);
+    check.latency_ms = Some((began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0);
+    check
+}
+
+fn short(problem: &Problem) -> String {
+    match problem {
+        Problem::Internal(_) => "the database answers with an error; see the log".to_owned(),
+        other => other.to_string(),
+    }
+}

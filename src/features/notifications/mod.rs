@@ -1,0 +1,50 @@
+//! Notifications: messages to people, in the UI and by mail.
+//!
+//! # Invariants
+//! - A message commits with the change it tells of, together with the job that mails it.
+//! - A message is mailed at least once and marked so; marking keeps a repeated job from mailing again.
+//! - A person sees their own messages only.
+
+pub mod api;
+pub mod jobs;
+pub mod ops;
+pub mod store;
+
+use crate::base::id::{NotificationId, PersonId};
+use crate::base::time::Timestamp;
+
+/// What a message says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// One line.
+    pub subject: String,
+    /// Plain text.
+    pub body: String,
+    /// A path of the UI to go to, such as `/inbox`.
+    pub link: Option<String>,
+    /// What it is about, such as `approval.opened`.
+    pub kind: &'static str,
+}
+
+/// A message to one person.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notification {
+    /// The id.
+    pub id: NotificationId,
+    /// To whom.
+    pub person: PersonId,
+    /// What it is about.
+    pub kind: String,
+    /// One line.
+    pub subject: String,
+    /// Plain text.
+    pub body: String,
+    /// A path of the UI to go to.
+    pub link: Option<String>,
+    /// When it was written.
+    pub created_at: Timestamp,
+    /// When the person read it.
+    pub read_at: Option<Timestamp>,
+    /// When it was handed to the mail system.
+    pub mailed_at: Option<Timestamp>,
+}

@@ -1,0 +1,35 @@
+//! The system log: what Tenure says about itself, in `logs.db`.
+//!
+//! # Invariants
+//! - Entries older than the retention go, younger ones stay.
+//! - Chatter never waits behind business writes, nor they behind it: it has a file of its own.
+
+pub mod api;
+pub mod ops;
+pub mod store;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::base::time::Timestamp;
+
+/// A stored record.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LogEntry {
+    /// Place in the log.
+    pub id: i64,
+    /// When it was stored.
+    pub at: Timestamp,
+    /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+    pub level: String,
+    /// The module.
+    pub target: String,
+    /// The sentence.
+    pub message: String,
+    /// The rest.
+    #[schema(value_type = Object)]
+    pub fields: Value,
+    /// The request it belongs to.
+    pub request_id: Option<String>,
+}
