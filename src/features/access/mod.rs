@@ -11,6 +11,7 @@
 pub mod assignments;
 pub mod documents;
 pub mod entitlements;
+pub mod grants;
 pub mod roles;
 
 use std::sync::Arc;
@@ -34,7 +35,8 @@ pub mod names {
 
 /// Every job handler of this feature; `calls` is the way out to connected systems.
 pub fn job_handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
-    let mut handlers = assignments::jobs::handlers(calls);
+    let mut handlers = grants::jobs::handlers(calls);
+    handlers.extend(assignments::jobs::handlers());
     handlers.extend(documents::jobs::handlers());
     handlers
 }
