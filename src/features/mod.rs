@@ -7,4 +7,5 @@ pub mod identity;
 pub mod notifications;
 pub mod jobs;
 pub mod connectors;
+pub mod access;
 pub mod health;

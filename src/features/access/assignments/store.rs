@@ -1,0 +1,162 @@
+//! SQL of assignments.
+
+use super::{Assignment, AssignmentState, RoleRef};
+use crate::base::id::{AssignmentId, DocumentId, PersonId, RoleId};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::features::access::grants::store::list_grants;
+use crate::features::identity::people::PersonRef;
+use crate::params;
+use crate::platform::store::{Row, Tx};
+
+const SELECT: &str = "SELECT a.id, a.person_id, p.display_name, a.role_id, r.name AS role_name, a.state, a.reason,
+                             a.end_reason, a.run_id, a.starts_at, a.expires_at, a.ended_at
+                      FROM assignment a
+                      JOIN person p ON p.id = a.person_id
+                      JOIN role r ON r.id = a.role_id";
+
+fn assignment(r: &Row<'_>) -> Result<Assignment, Problem> {
+    Ok(Assignment {
+        id: r.get("id")?,
+        person: PersonRef { id: r.get("person_id")?, display_name: r.get("display_name")? },
+        role: RoleRef { id: r.get("role_id")?, name: r.get("role_name")? },
+        state: AssignmentState::stored(&r.get::<String>("state")?)?,
+        reason: r.get("reason")?,
+        end_reason: r.get("end_reason")?,
+        run_id: r.get("run_id")?,
+        starts_at: r.get("starts_at")?,
+        expires_at: r.get("expires_at")?,
+        ended_at: r.get("ended_at")?,
+        grants: Vec::new(),
+    })
+}
+
+fn with_grants(tx: &Tx<'_>, mut a: Assignment) -> Result<Assignment, Problem> {
+    a.grants = list_grants(tx, &a.id)?;
+    Ok(a)
+}
+
+/// The assignment with this id.
+pub fn find_assignment(tx: &Tx<'_>, id: &AssignmentId) -> Result<Option<Assignment>, Problem> {
+    tx.query_opt(&format!("{SELECT} WHERE a.id = ?1"), params![id], assignment)?
+        .map(|a| with_grants(tx, a))
+        .transpose()
+}
+
+/// The assignment with this id; missing is a problem.
+pub fn get_assignment(tx: &Tx<'_>, id: &AssignmentId) -> Result<Assignment, Problem> {
+    find_assignment(tx, id)?.ok_or_else(|| Problem::missing("assignment", id))
+}
+
+/// Which assignments to list.
+#[derive(Debug, Clone, Default)]
+pub struct AssignmentFilter {
+    /// Only of this person.
+    pub person: Option<PersonId>,
+    /// Only of this role.
+    pub role: Option<RoleId>,
+    /// Only in this state.
+    pub state: Option<AssignmentState>,
+}
+
+/// Assignments, newest first, older than the one with the id `before`.
+pub fn list_assignments(
+    tx: &Tx<'_>,
+    filter: &AssignmentFilter,
+    before: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Assignment>, Problem> {
+    tx.query(
+        &format!(
+            "{SELECT} WHERE (?1 IS NULL OR a.id < ?1) AND (?2 IS NULL OR a.person_id = ?2)
+               AND (?3 IS NULL OR a.role_id = ?3) AND (?4 IS NULL OR a.state = ?4)
+             ORDER BY a.id DESC LIMIT ?5"
+        ),
+        params![before, filter.person, filter.role, filter.state.map(AssignmentState::as_str), limit],
+        assignment,
+    )?
+    .into_iter()
+    .map(|a| with_grants(tx, a))
+    .collect()
+}
+
+/// Stores a new assignment, without its grants.
+pub fn insert_assignment(tx: &Tx<'_>, a: &Assignment, granted_by: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO assignment (id, person_id, role_id, state, reason, run_id, granted_by, starts_at,
+                                 expires_at, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+        params![
+            a.id,
+            a.person.id,
+            a.role.id,
+            a.state.as_str(),
+            a.reason,
+            a.run_id,
+            granted_by,
+            a.starts_at,
+            a.expires_at,
+            tx.now()
+        ],
+    )?;
+    Ok(())
+}
+
+/// Says that an assignment rests on a document.
+pub fn insert_assignment_document(tx: &Tx<'_>, id: &AssignmentId, document: &DocumentId) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO assignment_document (assignment_id, document_id) VALUES (?1, ?2)",
+        params![id, document],
+    )?;
+    Ok(())
+}
+
+/// Stores where an assignment stands.
+pub fn update_state(tx: &Tx<'_>, a: &Assignment) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE assignment SET state = ?2, end_reason = ?3, ended_at = ?4 WHERE id = ?1",
+        params![a.id, a.state.as_str(), a.end_reason, a.ended_at],
+    )?;
+    Ok(())
+}
+
+/// Live assignments that rest on a document.
+pub fn list_resting_on(tx: &Tx<'_>, document: &DocumentId) -> Result<Vec<AssignmentId>, Problem> {
+    tx.query(
+        "SELECT a.id FROM assignment_document d JOIN assignment a ON a.id = d.assignment_id
+         WHERE d.document_id = ?1 AND a.state IN ('scheduled', 'provisioning', 'active', 'partially_provisioned')
+         ORDER BY a.id",
+        params![document],
+        |r| r.get("id"),
+    )
+}
+
+/// An id with the instant that it is listed by.
+pub type Due = (Timestamp, AssignmentId);
+
+/// Live assignments whose end is at or before now, after `after` in order of that end.
+pub fn list_over(tx: &Tx<'_>, after: Option<&Due>, limit: u32) -> Result<Vec<Due>, Problem> {
+    tx.query(
+        "SELECT expires_at AS due_at, id FROM assignment
+         WHERE state IN ('scheduled', 'provisioning', 'active', 'partially_provisioned')
+           AND expires_at IS NOT NULL AND expires_at <= ?1 AND (expires_at, id) > (?2, ?3)
+         ORDER BY expires_at, id LIMIT ?4",
+        params![tx.now(), after_at(after), after.map_or("", |d| crate::base::id::TypedId::as_str(&d.1)), limit],
+        |r| Ok((r.get("due_at")?, r.get("id")?)),
+    )
+}
+
+/// Scheduled assignments whose start is at or before now, after `after` in order of that start.
+pub fn list_startable(tx: &Tx<'_>, after: Option<&Due>, limit: u32) -> Result<Vec<Due>, Problem> {
+    tx.query(
+        "SELECT starts_at AS due_at, id FROM assignment
+         WHERE state = 'scheduled' AND starts_at <= ?1 AND (starts_at, id) > (?2, ?3)
+         ORDER BY starts_at, id LIMIT ?4",
+        params![tx.now(), after_at(after), after.map_or("", |d| crate::base::id::TypedId::as_str(&d.1)), limit],
+        |r| Ok((r.get("due_at")?, r.get("id")?)),
+    )
+}
+
+fn after_at(after: Option<&Due>) -> i64 {
+    after.map_or(i64::MIN, |d| d.0.as_millis())
+}

@@ -1,0 +1,94 @@
+//! Documents: the evidence a role assignment rests on.
+//!
+//! # Invariants
+//! - A document is expired from the instant `expires_at <= now`. [`Document::is_expired`] is the
+//!   only judge; SQL narrows the candidates, it never decides.
+//! - When a document expires or is withdrawn, every assignment that rests on it ends in the same
+//!   transaction.
+//! - Nobody reviews their own document.
+//!
+//! # Not here
+//! Calling the connector that takes the access away is [`super::grants`], reached through the outbox.
+
+pub mod api;
+pub mod jobs;
+pub mod ops;
+pub mod store;
+#[cfg(test)]
+mod tests;
+
+use serde::Serialize;
+
+use crate::base::id::{DocumentId, RunId};
+use crate::base::time::Timestamp;
+use crate::features::identity::people::PersonRef;
+
+super::states! {
+    /// Where a document stands.
+    DocumentState {
+        /// Handed in, not reviewed yet.
+        Submitted = "submitted",
+        /// Accepted by a reviewer.
+        Approved = "approved",
+        /// Turned down by a reviewer.
+        Rejected = "rejected",
+        /// Taken back.
+        Withdrawn = "withdrawn",
+        /// Past its time.
+        Expired = "expired",
+    }
+}
+
+/// Evidence that a role assignment can rest on.
+#[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Document {
+    /// The id.
+    pub id: DocumentId,
+    /// What it is, such as `training-certificate`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whose it is.
+    pub person: PersonRef,
+    /// Where it stands.
+    pub state: DocumentState,
+    /// From when it counts.
+    pub valid_from: Timestamp,
+    /// Until when it counts; the instant itself does not.
+    pub expires_at: Timestamp,
+    /// The run it was handed in for.
+    #[serde(skip)]
+    pub run_id: Option<RunId>,
+    /// Name of the file, if there is one.
+    pub file_name: Option<String>,
+    /// Size of the file.
+    pub size_bytes: Option<u64>,
+    /// SHA-256 of the file, in hex.
+    pub sha256: Option<String>,
+    /// When it was handed in.
+    pub created_at: Timestamp,
+}
+
+impl Document {
+    /// Whether its time is over: the expiry instant itself counts, one millisecond before does not.
+    pub fn is_expired(&self, now: Timestamp) -> bool {
+        super::assignments::is_over(self.expires_at, now)
+    }
+
+    /// Whether an assignment may rest on it.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.state == DocumentState::Approved && self.valid_from <= now && !self.is_expired(now)
+    }
+
+    /// Whether it is submitted or approved.
+    pub fn is_open(&self) -> bool {
+        matches!(self.state, DocumentState::Submitted | DocumentState::Approved)
+    }
+}
+
+/// Whether the text can name a type of documents: lower-case words joined by `-` or `_`.
+pub fn is_type(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 100
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-' || c == '_')
+}

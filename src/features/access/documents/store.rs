@@ -1,0 +1,168 @@
+//! SQL of documents and of the runs that wait for them.
+
+use super::{Document, DocumentState};
+use crate::base::id::{DocumentId, PersonId, RunId, TypedId};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::features::identity::people::PersonRef;
+use crate::params;
+use crate::platform::store::{Row, Tx};
+
+const SELECT: &str = "SELECT d.id, d.type, d.person_id, p.display_name, d.state, d.valid_from, d.expires_at, d.run_id,
+                             d.file_name, d.size_bytes, d.sha256, d.created_at
+                      FROM document d JOIN person p ON p.id = d.person_id";
+
+fn document(r: &Row<'_>) -> Result<Document, Problem> {
+    Ok(Document {
+        id: r.get("id")?,
+        kind: r.get("type")?,
+        person: PersonRef { id: r.get("person_id")?, display_name: r.get("display_name")? },
+        state: DocumentState::stored(&r.get::<String>("state")?)?,
+        valid_from: r.get("valid_from")?,
+        expires_at: r.get("expires_at")?,
+        run_id: r.get("run_id")?,
+        file_name: r.get("file_name")?,
+        size_bytes: r.get("size_bytes")?,
+        sha256: r.get("sha256")?,
+        created_at: r.get("created_at")?,
+    })
+}
+
+/// The document with this id.
+pub fn find_document(tx: &Tx<'_>, id: &DocumentId) -> Result<Option<Document>, Problem> {
+    tx.query_opt(&format!("{SELECT} WHERE d.id = ?1"), params![id], document)
+}
+
+/// The document with this id; missing is a problem.
+pub fn get_document(tx: &Tx<'_>, id: &DocumentId) -> Result<Document, Problem> {
+    find_document(tx, id)?.ok_or_else(|| Problem::missing("document", id))
+}
+
+/// The person's document of this type that counts at `now`; of several, the one that lasts longest.
+pub fn find_live_document(
+    tx: &Tx<'_>,
+    person: &PersonId,
+    kind: &str,
+    now: Timestamp,
+) -> Result<Option<Document>, Problem> {
+    let candidates = tx.query(
+        &format!(
+            "{SELECT} WHERE d.person_id = ?1 AND d.type = ?2 AND d.state = 'approved'
+             ORDER BY d.expires_at DESC, d.id"
+        ),
+        params![person, kind],
+        document,
+    )?;
+    Ok(candidates.into_iter().find(|d| d.is_live(now)))
+}
+
+/// Which documents to list.
+#[derive(Debug, Clone, Default)]
+pub struct DocumentFilter {
+    /// Only of this person.
+    pub person: Option<PersonId>,
+    /// Only in this state.
+    pub state: Option<DocumentState>,
+}
+
+/// Documents, newest first, older than the one with the id `before`.
+pub fn list_documents(
+    tx: &Tx<'_>,
+    filter: &DocumentFilter,
+    before: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Document>, Problem> {
+    tx.query(
+        &format!(
+            "{SELECT} WHERE (?1 IS NULL OR d.id < ?1) AND (?2 IS NULL OR d.person_id = ?2)
+               AND (?3 IS NULL OR d.state = ?3)
+             ORDER BY d.id DESC LIMIT ?4"
+        ),
+        params![before, filter.person, filter.state.map(DocumentState::as_str), limit],
+        document,
+    )
+}
+
+/// Open documents that may be expired, after `after` in order of their end.
+pub fn list_expired_live(
+    tx: &Tx<'_>,
+    after: Option<&(Timestamp, DocumentId)>,
+    limit: u32,
+) -> Result<Vec<Document>, Problem> {
+    tx.query(
+        &format!(
+            "{SELECT} WHERE d.state IN ('submitted', 'approved') AND d.expires_at <= ?1
+               AND (d.expires_at, d.id) > (?2, ?3)
+             ORDER BY d.expires_at, d.id LIMIT ?4"
+        ),
+        params![
+            tx.now(),
+            after.map_or(i64::MIN, |a| a.0.as_millis()),
+            after.map_or("", |a| a.1.as_str()),
+            limit
+        ],
+        document,
+    )
+}
+
+/// Stores a new document.
+pub fn insert_document(tx: &Tx<'_>, d: &Document) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO document (id, type, person_id, state, valid_from, expires_at, run_id, file_name, size_bytes,
+                               sha256, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            d.id,
+            d.kind,
+            d.person.id,
+            d.state.as_str(),
+            d.valid_from,
+            d.expires_at,
+            d.run_id,
+            d.file_name,
+            d.size_bytes,
+            d.sha256,
+            d.created_at
+        ],
+    )?;
+    Ok(())
+}
+
+/// Stores where a document stands.
+pub fn update_state(tx: &Tx<'_>, id: &DocumentId, state: DocumentState) -> Result<(), Problem> {
+    tx.execute("UPDATE document SET state = ?2 WHERE id = ?1", params![id, state.as_str()])?;
+    Ok(())
+}
+
+/// Stores who reviewed a document.
+pub fn mark_reviewed(tx: &Tx<'_>, id: &DocumentId, reviewer: Option<&PersonId>) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE document SET reviewed_by = ?2, reviewed_at = ?3 WHERE id = ?1",
+        params![id, reviewer.cloned(), tx.now()],
+    )?;
+    Ok(())
+}
+
+/// Runs that wait for a document of this type of this person.
+pub fn list_waiting_runs(tx: &Tx<'_>, person: &PersonId, kind: &str) -> Result<Vec<RunId>, Problem> {
+    tx.query(
+        "SELECT run_id FROM document_wait WHERE person_id = ?1 AND type = ?2 ORDER BY run_id",
+        params![person, kind],
+        |r| r.get("run_id"),
+    )
+}
+
+/// Stores that a run waits.
+pub fn insert_wait(tx: &Tx<'_>, run: &RunId, person: &PersonId, kind: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO document_wait (run_id, person_id, type) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![run, person, kind],
+    )?;
+    Ok(())
+}
+
+/// Forgets that a run waits.
+pub fn delete_waits(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
+    tx.execute("DELETE FROM document_wait WHERE run_id = ?1", params![run])?;
+    Ok(())
+}

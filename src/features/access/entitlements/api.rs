@@ -1,0 +1,92 @@
+//! Entitlements over HTTP.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::routes;
+
+use super::ops::{self, NewEntitlement};
+use super::{Call, Entitlement, store};
+use crate::base::access::Permission;
+use crate::base::id::{ConnectorId, EntitlementId};
+use crate::base::page::{Page, PageRequest};
+use crate::features::access::AccessApi;
+use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+
+/// The routes of entitlements.
+pub fn routes(state: AccessApi) -> Routes {
+    utoipa_axum::router::OpenApiRouter::new()
+        .routes(routes!(list_entitlements, create_entitlement))
+        .routes(routes!(get_entitlement))
+        .with_state(state)
+}
+
+/// Entitlements, oldest first.
+#[utoipa::path(get, path = "/api/entitlements", tag = "access", params(PageRequest),
+    responses((status = 200, body = Page<Entitlement>)))]
+async fn list_entitlements(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    Params(page): Params<PageRequest>,
+) -> Result<Json<Page<Entitlement>>, Failure> {
+    caller.require(Permission::EntitlementRead)?;
+    let limit = page.limit()?;
+    let rows = api.store.read(move |tx| store::list_entitlements(tx, page.cursor.as_deref(), limit + 1)).await?;
+    Ok(Json(Page::cut(rows, limit, |e| e.id.to_string())))
+}
+
+/// One entitlement.
+#[utoipa::path(get, path = "/api/entitlements/{id}", tag = "access", params(("id" = EntitlementId, Path)),
+    responses((status = 200, body = Entitlement), (status = 404)))]
+async fn get_entitlement(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<EntitlementId>,
+) -> Result<Json<Entitlement>, Failure> {
+    caller.require(Permission::EntitlementRead)?;
+    Ok(Json(api.store.read(move |tx| store::get_entitlement(tx, &id)).await?))
+}
+
+/// An entitlement to be added.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct EntitlementBody {
+    /// How it is called; unique.
+    name: String,
+    /// Where it is given.
+    connector_id: ConnectorId,
+    /// Gives it.
+    provision: Call,
+    /// Takes it away.
+    deprovision: Call,
+    /// Answers whether it is there.
+    #[serde(default)]
+    check: Option<Call>,
+}
+
+/// Adds an entitlement.
+#[utoipa::path(post, path = "/api/entitlements", tag = "access", request_body = EntitlementBody,
+    responses((status = 201, body = Entitlement), (status = 409), (status = 422)))]
+async fn create_entitlement(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    Body(body): Body<EntitlementBody>,
+) -> Result<(StatusCode, Json<Entitlement>), Failure> {
+    caller.require(Permission::EntitlementWrite)?;
+    let made = api
+        .store
+        .write(move |tx| {
+            let body = body.clone();
+            let new = NewEntitlement {
+                name: body.name,
+                connector_id: body.connector_id,
+                provision: body.provision,
+                deprovision: body.deprovision,
+                check: body.check,
+            };
+            ops::create_entitlement(tx, &caller.principal, new)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(made)))
+}

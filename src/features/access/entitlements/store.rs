@@ -1,0 +1,60 @@
+//! SQL of entitlements.
+
+use super::{Call, Entitlement};
+use crate::base::id::EntitlementId;
+use crate::base::problem::Problem;
+use crate::params;
+use crate::platform::store::{Json, Row, Tx};
+
+const SELECT: &str = "SELECT e.id, e.name, e.connector_id, c.name AS connector_name, e.provision, e.deprovision,
+                             e.check_call
+                      FROM entitlement e JOIN connector c ON c.id = e.connector_id";
+
+fn entitlement(r: &Row<'_>) -> Result<Entitlement, Problem> {
+    Ok(Entitlement {
+        id: r.get("id")?,
+        name: r.get("name")?,
+        connector_id: r.get("connector_id")?,
+        connector_name: r.get("connector_name")?,
+        provision: r.get::<Json<Call>>("provision")?.0,
+        deprovision: r.get::<Json<Call>>("deprovision")?.0,
+        check: r.get::<Option<Json<Call>>>("check_call")?.map(|j| j.0),
+    })
+}
+
+/// The entitlement with this id.
+pub fn find_entitlement(tx: &Tx<'_>, id: &EntitlementId) -> Result<Option<Entitlement>, Problem> {
+    tx.query_opt(&format!("{SELECT} WHERE e.id = ?1"), params![id], entitlement)
+}
+
+/// The entitlement with this id; missing is a problem.
+pub fn get_entitlement(tx: &Tx<'_>, id: &EntitlementId) -> Result<Entitlement, Problem> {
+    find_entitlement(tx, id)?.ok_or_else(|| Problem::missing("entitlement", id))
+}
+
+/// Entitlements after `after` by id.
+pub fn list_entitlements(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Entitlement>, Problem> {
+    tx.query(
+        &format!("{SELECT} WHERE e.id > ?1 ORDER BY e.id LIMIT ?2"),
+        params![after.unwrap_or(""), limit],
+        entitlement,
+    )
+}
+
+/// Stores a new entitlement.
+pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO entitlement (id, name, connector_id, provision, deprovision, check_call, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![
+            e.id,
+            e.name,
+            e.connector_id,
+            Json(&e.provision),
+            Json(&e.deprovision),
+            e.check.as_ref().map(Json),
+            tx.now()
+        ],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,99 @@
+//! Business roles over HTTP.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::Deserialize;
+use utoipa_axum::routes;
+
+use super::ops::{self, NewRole};
+use super::{Role, store};
+use crate::base::access::Permission;
+use crate::base::id::{EntitlementId, PersonId, RoleId};
+use crate::base::page::{Page, PageRequest};
+use crate::features::access::AccessApi;
+use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+
+/// The routes of roles.
+pub fn routes(state: AccessApi) -> Routes {
+    utoipa_axum::router::OpenApiRouter::new()
+        .routes(routes!(list_roles, create_role))
+        .routes(routes!(get_role))
+        .with_state(state)
+}
+
+/// Roles, oldest first.
+#[utoipa::path(get, path = "/api/roles", tag = "access", params(PageRequest),
+    responses((status = 200, body = Page<Role>)))]
+async fn list_roles(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    Params(page): Params<PageRequest>,
+) -> Result<Json<Page<Role>>, Failure> {
+    caller.require(Permission::RoleRead)?;
+    let limit = page.limit()?;
+    let rows = api.store.read(move |tx| store::list_roles(tx, page.cursor.as_deref(), limit + 1)).await?;
+    Ok(Json(Page::cut(rows, limit, |r| r.id.to_string())))
+}
+
+/// One role.
+#[utoipa::path(get, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)),
+    responses((status = 200, body = Role), (status = 404)))]
+async fn get_role(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<RoleId>,
+) -> Result<Json<Role>, Failure> {
+    caller.require(Permission::RoleRead)?;
+    Ok(Json(api.store.read(move |tx| store::get_role(tx, &id)).await?))
+}
+
+/// A role to be added.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RoleBody {
+    /// How it is called; unique.
+    name: String,
+    /// What it is for.
+    #[serde(default)]
+    description: String,
+    /// Who answers for it.
+    #[serde(default)]
+    owner_id: Option<PersonId>,
+    /// How long it lasts unless somebody says otherwise.
+    #[serde(default)]
+    default_duration_days: Option<u32>,
+    /// Types of documents that whoever holds it must have.
+    #[serde(default)]
+    required_document_types: Vec<String>,
+    /// What it gives.
+    #[serde(default)]
+    entitlement_ids: Vec<EntitlementId>,
+}
+
+/// Adds a role.
+#[utoipa::path(post, path = "/api/roles", tag = "access", request_body = RoleBody,
+    responses((status = 201, body = Role), (status = 409), (status = 422)))]
+async fn create_role(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    Body(body): Body<RoleBody>,
+) -> Result<(StatusCode, Json<Role>), Failure> {
+    caller.require(Permission::RoleWrite)?;
+    let role = api
+        .store
+        .write(move |tx| {
+            let body = body.clone();
+            let new = NewRole {
+                name: body.name,
+                description: body.description,
+                owner_id: body.owner_id,
+                default_duration_days: body.default_duration_days,
+                required_document_types: body.required_document_types,
+                entitlement_ids: body.entitlement_ids,
+            };
+            ops::create_role(tx, &caller.principal, new)
+        })
+        .await?;
+    Ok((StatusCode::CREATED, Json(role)))
+}

@@ -1,0 +1,95 @@
+//! SQL of business roles.
+
+use super::{Role, RoleStatus};
+use crate::base::id::{EntitlementId, RoleId};
+use crate::base::problem::Problem;
+use crate::features::access::entitlements::EntitlementRef;
+use crate::params;
+use crate::platform::store::{Json, Row, Tx};
+
+const COLUMNS: &str = "id, name, description, owner_id, status, default_duration_days, required_document_types";
+
+fn role(r: &Row<'_>) -> Result<Role, Problem> {
+    Ok(Role {
+        id: r.get("id")?,
+        name: r.get("name")?,
+        description: r.get("description")?,
+        owner_id: r.get("owner_id")?,
+        status: RoleStatus::stored(&r.get::<String>("status")?)?,
+        default_duration_days: r.get("default_duration_days")?,
+        required_document_types: r.get::<Json<Vec<String>>>("required_document_types")?.0,
+        entitlements: Vec::new(),
+    })
+}
+
+/// The role with this id.
+pub fn find_role(tx: &Tx<'_>, id: &RoleId) -> Result<Option<Role>, Problem> {
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM role WHERE id = ?1"), params![id], role)?
+        .map(|r| with_entitlements(tx, r))
+        .transpose()
+}
+
+/// The role with this id; missing is a problem.
+pub fn get_role(tx: &Tx<'_>, id: &RoleId) -> Result<Role, Problem> {
+    find_role(tx, id)?.ok_or_else(|| Problem::missing("role", id))
+}
+
+/// The role with this name.
+pub fn find_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Role>, Problem> {
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM role WHERE name = ?1"), params![name], role)?
+        .map(|r| with_entitlements(tx, r))
+        .transpose()
+}
+
+/// Roles after `after` by id.
+pub fn list_roles(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Role>, Problem> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM role WHERE id > ?1 ORDER BY id LIMIT ?2"),
+        params![after.unwrap_or(""), limit],
+        role,
+    )?
+    .into_iter()
+    .map(|r| with_entitlements(tx, r))
+    .collect()
+}
+
+fn with_entitlements(tx: &Tx<'_>, mut role: Role) -> Result<Role, Problem> {
+    role.entitlements = tx.query(
+        "SELECT e.id, e.name, c.name AS connector_name
+         FROM role_entitlement re
+         JOIN entitlement e ON e.id = re.entitlement_id
+         JOIN connector c ON c.id = e.connector_id
+         WHERE re.role_id = ?1 ORDER BY e.id",
+        params![role.id],
+        |r| Ok(EntitlementRef { id: r.get("id")?, name: r.get("name")?, connector_name: r.get("connector_name")? }),
+    )?;
+    Ok(role)
+}
+
+/// Stores a new role with what it gives.
+pub fn insert_role(tx: &Tx<'_>, role: &Role) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO role (id, name, description, owner_id, status, default_duration_days,
+                           required_document_types, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![
+            role.id,
+            role.name,
+            role.description,
+            role.owner_id,
+            role.status.as_str(),
+            role.default_duration_days,
+            Json(&role.required_document_types),
+            tx.now()
+        ],
+    )?;
+    for entitlement in &role.entitlements {
+        insert_role_entitlement(tx, &role.id, &entitlement.id)?;
+    }
+    Ok(())
+}
+
+fn insert_role_entitlement(tx: &Tx<'_>, role: &RoleId, entitlement: &EntitlementId) -> Result<(), Problem> {
+    tx.execute("INSERT INTO role_entitlement (role_id, entitlement_id) VALUES (?1, ?2)", params![role, entitlement])?;
+    Ok(())
+}
