@@ -17,12 +17,14 @@ use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::Identity;
 use crate::features::identity::setup::Setup;
+use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::outbound::{Outbound, OutboundSettings};
 use crate::platform::queue::{JobHandler, Registry};
 use crate::platform::secrets::SecretBox;
 use crate::platform::store::{Durability, Geometry, MigrationSet, Options, Store};
 
+pub use routes::openapi_json;
 pub use serve::{Running, serve, start};
 
 /// Everything that stands before the first request is taken.
@@ -75,7 +77,7 @@ impl App {
         })?;
         let key = master_key(config.keys.connector.as_ref())?;
         let previous = config.keys.connector_previous.as_ref().map(|k| master_key(Some(k))).transpose()?;
-        let secrets = SecretBox::new("connector", &key, previous.as_ref());
+        let secrets = SecretBox::new("connector secrets", &key, previous.as_ref());
         let connectors = Connectors::new(stores.business.clone(), secrets, outbound.clone());
         let identity = Identity {
             store: stores.business.clone(),
@@ -84,7 +86,7 @@ impl App {
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
-        let registry = Registry::new(handlers(&config, &stores, &connectors)?);
+        let registry = Registry::new(handlers(&config, &stores, &connectors, &outbound)?);
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -176,23 +178,33 @@ fn read_extra_ca(path: Option<&Path>) -> Result<Option<Vec<u8>>, Problem> {
 }
 
 /// Every job handler of the product.
-fn handlers(config: &Config, stores: &Stores, connectors: &Connectors) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
+fn handlers(
+    config: &Config,
+    stores: &Stores,
+    connectors: &Connectors,
+    outbound: &Outbound,
+) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
     let mut all = access::jobs(AccessJobs { connectors: connectors.clone() });
     all.extend(workflow::jobs(WorkflowJobs {
         connectors: connectors.clone(),
         stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
     }));
-    all.push(mail_handler(config, stores)?);
+    all.push(Arc::new(LogRetention {
+        logs: stores.logs.clone(),
+        started: routes::started_settings(config).log_retention_days,
+    }));
+    all.push(mail_handler(config, outbound)?);
     Ok(all)
 }
 
-fn mail_handler(config: &Config, _: &Stores) -> Result<Arc<dyn JobHandler>, Problem> {
+fn mail_handler(config: &Config, outbound: &Outbound) -> Result<Arc<dyn JobHandler>, Problem> {
     use crate::features::notifications::jobs::SendMail;
     use crate::platform::mail::Mailer;
     let mailer = Mailer::new(
         config.mail.smtp_url.as_ref().map(Secret::expose),
         &config.mail.from,
         config.data_dir.join("outbox"),
+        outbound.clone(),
     )?;
-    Ok(Arc::new(SendMail::new(mailer)))
+    Ok(Arc::new(SendMail::new(mailer, config.server.public_url.as_str())))
 }

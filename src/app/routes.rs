@@ -102,6 +102,11 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             level,
         }))
         .merge(syslog::api::routes(syslog::api::SyslogApi { logs: app.logs.clone() }))
+        .merge(syslog::api::purge_routes(syslog::api::PurgeApi {
+            store: store.clone(),
+            logs: app.logs.clone(),
+            started: started_settings(&app.config).log_retention_days,
+        }))
         .merge(jobs::api::routes(jobs::api::JobsApi { store: store.clone() }))
         .merge(connectors::api::routes(connectors::api::ConnectorsApi {
             store: store.clone(),

@@ -82,7 +82,6 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
             store: app.store.clone(),
             queue_store: app.queue_store.clone(),
             registry: app.registry.clone(),
-            clock: Arc::clone(&app.clock),
             concurrency: app.config.operation.job_concurrency,
         })
         .await?,

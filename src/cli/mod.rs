@@ -91,10 +91,7 @@ pub fn main() -> ExitCode {
         Command::Audit(command) => block_on(audit::run(command)),
         Command::User(command) => with_config(Reader::from_process(), |config| user::run_user(config, command)),
         Command::Token(command) => with_config(Reader::from_process(), |config| user::run_token(config, command)),
-        Command::Openapi => {
-            println!("{}", app::openapi_json());
-            ExitCode::SUCCESS
-        }
+        Command::Openapi => with_config(Reader::new([]), app::print_openapi),
     }
 }
 

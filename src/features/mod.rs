@@ -8,4 +8,5 @@ pub mod notifications;
 pub mod jobs;
 pub mod connectors;
 pub mod access;
+pub mod workflow;
 pub mod health;

@@ -96,7 +96,7 @@ async fn entitlement(admin: &Client, name: &str, connector: &Value, commands: Va
 /// The built-in directory holds the project's group.
 async fn building(admin: &Client) -> Result<String, Problem> {
     let connector =
-        admin.post("/api/connectors", json!({ "name": "Built-in directory", "kind": "directory", "config": {} })).await?;
+        admin.post("/api/connectors", json!({ "name": "Built-in directory", "kind": "directory", "config": { "createMissing": true } })).await?;
     let member = json!({ "account": "{{ person.attributes.uid }}", "group": "genome-project" });
     let commands = json!({
         "provision": { "command": "add_member", "params": member },
@@ -115,7 +115,9 @@ async fn laboratory(admin: &Client, url: &str) -> Result<String, Problem> {
     let commands = json!({
         "provision": { "command": "request", "params": { "method": "PUT", "path": path, "expectStatus": [200, 201] } },
         "deprovision": { "command": "request", "params": { "method": "DELETE", "path": path, "expectStatus": [204, 404] } },
-        "check": { "command": "exists", "params": { "path": path } },
+        "check": { "command": "request", "params": {
+            "method": "GET", "path": path, "expectStatus": [200, 404], "presentStatus": [200], "absentStatus": [404],
+        } },
     });
     entitlement(admin, "Laboratory access", &connector, commands).await
 }
@@ -125,7 +127,7 @@ async fn directory(admin: &Client, url: &str, password: &str) -> Result<String, 
     let body = json!({
         "name": "Research directory",
         "kind": "ldap",
-        "config": { "url": url, "bindDn": ADMIN_DN, "baseDn": BASE_DN },
+        "config": { "url": url, "bindDn": ADMIN_DN },
         "secrets": { "password": password },
     });
     let connector = admin.post("/api/connectors", body).await?;

@@ -224,6 +224,13 @@ pub fn advance(definition: &Definition, state: &RunState, event: Event, scope: &
     (engine.state, engine.effects)
 }
 
+/// The settings of the step a run is at, with every template filled in.
+pub fn rendered(definition: &Definition, state: &RunState, scope: &Scope) -> Option<Result<Action, StepError>> {
+    let step = definition.step(&state.at.as_ref()?.step)?;
+    let engine = Engine { definition, scope, state: state.clone(), effects: Vec::new(), steps: 0 };
+    Some(render(&step.action, &engine.values()))
+}
+
 struct Engine<'a> {
     definition: &'a Definition,
     scope: &'a Scope,

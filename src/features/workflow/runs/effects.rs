@@ -1,0 +1,190 @@
+//! Doing what a step asks for, as far as it can be done inside the transaction.
+//!
+//! What calls another system is left to the `advance-run` job: its intent is the run's own state.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::ops::{find_person, log, person_of};
+use super::Run;
+use crate::base::access::Principal;
+use crate::base::id::{PersonId, RoleId, TypedId};
+use crate::base::problem::Problem;
+use crate::features::access::assignments::store::AssignmentFilter;
+use crate::features::access::assignments::{self, EndReason};
+use crate::features::access::documents;
+use crate::features::access::roles::{self, Role};
+use crate::features::identity::accounts::store::people_with_role;
+use crate::features::identity::people::store::group_members;
+use crate::features::notifications::{self, Message};
+use crate::features::workflow::approvals;
+use crate::features::workflow::definitions::{
+    Action, DocumentRequestConfig, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
+};
+use crate::features::workflow::engine::{Event, StepError, Wait};
+use crate::platform::store::Tx;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// Does the step's action; answers what the engine is to be told now, if anything.
+pub(super) fn perform(
+    tx: &Tx<'_>,
+    by: &Principal,
+    run: &mut Run,
+    visit: u32,
+    attempt: u32,
+    action: Action,
+) -> Result<Option<Event>, Problem> {
+    let result = match action {
+        Action::Approval(config) => approvals::ops::open(tx, by, run, visit, &config),
+        Action::DocumentRequest(config) => request_document(tx, run, visit, &config),
+        Action::Notification(config) => notify(tx, run, visit, &config),
+        Action::RoleGrant(config) => grant(tx, by, run, visit, &config),
+        Action::RoleRevoke(config) => revoke(tx, by, run, visit, &config),
+        Action::Connector(config) => {
+            let data = json!({ "visit": visit, "attempt": attempt, "connector": config.connector, "command": config.command });
+            let text = format!("{} on {}", config.command, config.connector);
+            log(tx, run, "effect.requested", None, &text, &data)?;
+            return Ok(None);
+        }
+        // The engine computes these by itself.
+        Action::Condition(_) | Action::Set(_) | Action::Delay(_) | Action::End(_) => return Ok(None),
+    };
+    match result {
+        Ok(event) => Ok(Some(event)),
+        // A rule that refuses is the step's failure; a database that is out is not.
+        Err(problem) if (400..500).contains(&problem.status()) => Ok(Some(failed(visit, &problem))),
+        Err(problem) => Err(problem),
+    }
+}
+
+fn failed(visit: u32, problem: &Problem) -> Event {
+    let error = StepError { message: problem.to_string(), code: "refused".to_owned() };
+    Event::Failed { visit, error, retryable: false }
+}
+
+fn done(visit: u32, output: Value) -> Event {
+    Event::Finished { visit, outcome: "success".to_owned(), output }
+}
+
+/// The event for a live document, if there is one.
+pub(super) fn document_found(
+    tx: &Tx<'_>,
+    visit: u32,
+    person: &PersonId,
+    kind: &str,
+) -> Result<Option<Event>, Problem> {
+    let found = documents::store::find_live_document(tx, person, kind, tx.now())?;
+    Ok(found.map(|d| done(visit, json!({ "documentId": d.id, "expiresAt": d.expires_at }))))
+}
+
+fn request_document(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &DocumentRequestConfig) -> Result<Event, Problem> {
+    let person = person_of(run, config.person)?;
+    if let Some(event) = document_found(tx, visit, &person, &config.kind)? {
+        return Ok(event);
+    }
+    documents::ops::wait_for(tx, &run.id, &person, &config.kind)?;
+    let message = Message {
+        subject: format!("A document is needed: {}", config.kind),
+        body: format!("Your request waits until you hand in a valid {} and it is approved.", config.kind),
+        link: Some(format!("/runs/{}", run.id)),
+        kind: "document_request",
+    };
+    notifications::ops::notify(tx, std::slice::from_ref(&person), message)?;
+    log(tx, run, "step.waiting", None, &format!("Waits for {}", config.kind), &json!({ "visit": visit }))?;
+    let wait = Wait::Document { document_type: config.kind.clone(), person: person.to_string() };
+    Ok(Event::Waits { visit, wait })
+}
+
+fn notify(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &NotificationConfig) -> Result<Event, Problem> {
+    let mut to: Vec<PersonId> = Vec::new();
+    for recipient in &config.to {
+        match recipient {
+            Recipient::Who(who) => to.push(person_of(run, *who)?),
+            Recipient::Person(text) => {
+                to.push(find_person(tx, text)?.ok_or_else(|| Problem::missing("person", text))?);
+            }
+            Recipient::Group(name) => to.extend(group_members(tx, name)?),
+            Recipient::SystemRole(role) => to.extend(people_with_role(tx, *role)?),
+        }
+    }
+    to.sort();
+    to.dedup();
+    let message = Message {
+        subject: config.subject.clone(),
+        body: config.body.clone(),
+        link: Some(format!("/runs/{}", run.id)),
+        kind: "workflow",
+    };
+    notifications::ops::notify(tx, &to, message)?;
+    Ok(done(visit, json!({ "told": to.len() })))
+}
+
+/// A role by id or by name.
+pub(crate) fn find_role(tx: &Tx<'_>, text: &str) -> Result<Role, Problem> {
+    if text.parse::<RoleId>().is_ok() {
+        return roles::store::get_role(tx, &RoleId::from_stored(text.to_owned()));
+    }
+    roles::store::find_by_name(tx, text)?.ok_or_else(|| Problem::missing("role", text))
+}
+
+fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGrantConfig) -> Result<Event, Problem> {
+    let role = find_role(tx, &config.role)?;
+    let person = person_of(run, config.person)?;
+    let mut evidence = Vec::new();
+    for kind in &config.documents {
+        let document = documents::store::find_live_document(tx, &person, kind, tx.now())?;
+        evidence.push(document.ok_or_else(|| Problem::refused(format!("There is no valid {kind}.")))?.id);
+    }
+    let days = config.duration_days.or(role.default_duration_days);
+    let id = assignments::ops::grant(
+        tx,
+        by,
+        assignments::ops::NewAssignment {
+            person,
+            role: role.id,
+            reason: config.reason.clone(),
+            run: Some(run.id.clone()),
+            starts_at: tx.now(),
+            // The clock of a granted duration starts at the grant, not at the request.
+            expires_at: days.map(|d| tx.now().plus(DAY * d)),
+            documents: evidence,
+        },
+    )?;
+    log(tx, run, "effect.requested", None, &format!("{} is being set up", role.name), &json!({ "assignmentId": id }))?;
+    if let Some(event) = assignment_settled(tx, visit, id.as_str())? {
+        return Ok(event);
+    }
+    Ok(Event::Waits { visit, wait: Wait::Assignment { id: id.to_string() } })
+}
+
+/// The event for an assignment that is set up, or that could not be.
+pub(super) fn assignment_settled(tx: &Tx<'_>, visit: u32, id: &str) -> Result<Option<Event>, Problem> {
+    use assignments::AssignmentState as S;
+    let id = crate::base::id::AssignmentId::from_stored(id.to_owned());
+    let assignment = assignments::store::get_assignment(tx, &id)?;
+    Ok(match assignment.state {
+        S::Scheduled | S::Provisioning => None,
+        S::Active => Some(done(visit, json!({ "assignmentId": id, "expiresAt": assignment.expires_at }))),
+        other => {
+            let message = format!("The access could not be set up completely ({}).", other.as_str());
+            let error = StepError { message, code: other.as_str().to_owned() };
+            Some(Event::Failed { visit, error, retryable: false })
+        }
+    })
+}
+
+fn revoke(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleRevokeConfig) -> Result<Event, Problem> {
+    let role = find_role(tx, &config.role)?;
+    let person = person_of(run, config.person)?;
+    let filter = AssignmentFilter { person: Some(person), role: Some(role.id), ..AssignmentFilter::default() };
+    let mut ended = Vec::new();
+    for assignment in assignments::store::list_assignments(tx, &filter, None, 200)? {
+        if assignment.state.is_live() {
+            assignments::ops::revoke(tx, by, &assignment.id, EndReason::Revoked(config.reason.clone()))?;
+            ended.push(assignment.id);
+        }
+    }
+    Ok(done(visit, json!({ "revoked": ended })))
+}

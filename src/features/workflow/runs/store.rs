@@ -1,0 +1,285 @@
+//! SQL of runs, their steps and events.
+
+use serde_json::Value as JsonValue;
+
+use super::{Run, RunStatus};
+use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::features::workflow::engine::StepError;
+use crate::params;
+use crate::platform::store::{Json, Row, ToValue, Tx, Value};
+
+const COLUMNS: &str = "id, workflow_id, status, reason, started_by, subject_id, state, revision, events, \
+created_at, updated_at, ended_at";
+
+fn run(r: &Row<'_>) -> Result<Run, Problem> {
+    let status: String = r.get("status")?;
+    Ok(Run {
+        id: r.get("id")?,
+        workflow_id: r.get("workflow_id")?,
+        status: RunStatus::parse(&status).ok_or_else(|| Problem::internal(format!("unknown run status {status}")))?,
+        reason: r.get("reason")?,
+        started_by: r.get("started_by")?,
+        subject_id: r.get("subject_id")?,
+        state: r.get::<Json<_>>("state")?.0,
+        revision: r.get("revision")?,
+        events: r.get("events")?,
+        created_at: r.get("created_at")?,
+        updated_at: r.get("updated_at")?,
+        ended_at: r.get("ended_at")?,
+    })
+}
+
+/// The run with this id.
+pub fn find_run(tx: &Tx<'_>, id: &RunId) -> Result<Option<Run>, Problem> {
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM run WHERE id = ?1"), params![id], run)
+}
+
+/// The run with this id; missing is a problem.
+pub fn get_run(tx: &Tx<'_>, id: &RunId) -> Result<Run, Problem> {
+    find_run(tx, id)?.ok_or_else(|| Problem::missing("run", id))
+}
+
+/// What a list of runs is narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct RunFilter {
+    /// How they stand.
+    pub status: Option<RunStatus>,
+    /// What they follow.
+    pub workflow_id: Option<WorkflowId>,
+    /// Whom they are about.
+    pub subject_id: Option<PersonId>,
+    /// Started at or after.
+    pub from: Option<Timestamp>,
+    /// Started before.
+    pub to: Option<Timestamp>,
+    /// Only runs that this person started, is the subject of, or is to decide in.
+    pub visible_to: Option<PersonId>,
+}
+
+/// Runs before `before` by id, newest first.
+pub fn list_runs(tx: &Tx<'_>, filter: &RunFilter, before: Option<&str>, limit: u32) -> Result<Vec<Run>, Problem> {
+    let mut sql = format!("SELECT {COLUMNS} FROM run WHERE 1");
+    let mut values: Vec<Value> = Vec::new();
+    let mut narrow = |condition: &str, value: Value| {
+        values.push(value);
+        sql.push_str(" AND ");
+        sql.push_str(&condition.replace("??", &format!("?{}", values.len())));
+    };
+    if let Some(status) = filter.status {
+        narrow("status = ??", status.as_str().to_value());
+    }
+    if let Some(id) = &filter.workflow_id {
+        narrow("workflow_id = ??", id.to_value());
+    }
+    if let Some(id) = &filter.subject_id {
+        narrow("subject_id = ??", id.to_value());
+    }
+    if let Some(at) = filter.from {
+        narrow("created_at >= ??", at.to_value());
+    }
+    if let Some(at) = filter.to {
+        narrow("created_at < ??", at.to_value());
+    }
+    if let Some(id) = before {
+        narrow("id < ??", id.to_value());
+    }
+    if let Some(person) = &filter.visible_to {
+        narrow(
+            "(started_by = ?? OR subject_id = ?? OR EXISTS (SELECT 1 FROM approval a
+              JOIN approval_approver p ON p.approval_id = a.id WHERE a.run_id = run.id AND p.person_id = ??))",
+            person.to_value(),
+        );
+    }
+    sql.push_str(&format!(" ORDER BY id DESC LIMIT {limit}"));
+    tx.query(&sql, &values, run)
+}
+
+/// Whether this person may see the run as their own.
+pub fn is_visible_to(tx: &Tx<'_>, run: &Run, person: &PersonId) -> Result<bool, Problem> {
+    if run.started_by.as_ref() == Some(person) || run.subject_id.as_ref() == Some(person) {
+        return Ok(true);
+    }
+    tx.scalar(
+        "SELECT EXISTS (SELECT 1 FROM approval a JOIN approval_approver p ON p.approval_id = a.id
+                        WHERE a.run_id = ?1 AND p.person_id = ?2)",
+        params![run.id, person],
+    )
+}
+
+/// Stores a new run.
+pub fn insert_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO run (id, workflow_id, status, reason, started_by, subject_id, state, revision, events,
+                          created_at, updated_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            r.id, r.workflow_id, r.status.as_str(), r.reason, r.started_by, r.subject_id, Json(&r.state), r.revision,
+            r.events, r.created_at, r.updated_at, r.ended_at
+        ],
+    )?;
+    Ok(())
+}
+
+/// Stores what changed of a run, unless somebody moved it since it was read.
+pub fn update_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
+    let changed = tx.execute(
+        "UPDATE run SET status = ?3, reason = ?4, state = ?5, revision = ?2 + 1, events = ?6, updated_at = ?7,
+                        ended_at = ?8
+         WHERE id = ?1 AND revision = ?2",
+        params![r.id, r.revision, r.status.as_str(), r.reason, Json(&r.state), r.events, r.updated_at, r.ended_at],
+    )?;
+    if changed == 1 { Ok(()) } else { Err(Problem::Conflict("The run moved on meanwhile; load it again.".to_owned())) }
+}
+
+/// Running runs that were not touched since `before`, oldest first.
+pub fn list_running_before(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<Vec<Run>, Problem> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM run WHERE status = 'running' AND updated_at < ?1 ORDER BY updated_at LIMIT ?2"
+        ),
+        params![before, limit],
+        run,
+    )
+}
+
+/// Stores an event.
+pub fn insert_event(
+    tx: &Tx<'_>,
+    run: &RunId,
+    seq: u32,
+    kind: &str,
+    step: Option<&str>,
+    text: &str,
+    data: &JsonValue,
+) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO run_event (run_id, seq, at, kind, step_id, text, data) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        params![run, seq, tx.now(), kind, step, text, Json(data)],
+    )?;
+    Ok(())
+}
+
+/// A stored event.
+#[derive(Debug, Clone)]
+pub struct StoredEvent {
+    /// Place in the run.
+    pub seq: u32,
+    /// When.
+    pub at: Timestamp,
+    /// What kind.
+    pub kind: String,
+    /// In which step.
+    pub step_id: Option<String>,
+    /// In words.
+    pub text: String,
+    /// For programs.
+    pub data: JsonValue,
+}
+
+/// Events after `after`, oldest first.
+pub fn list_events(tx: &Tx<'_>, run: &RunId, after: u32, limit: u32) -> Result<Vec<StoredEvent>, Problem> {
+    tx.query(
+        "SELECT seq, at, kind, step_id, text, data FROM run_event WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
+        params![run, after, limit],
+        |r| {
+            Ok(StoredEvent {
+                seq: r.get("seq")?,
+                at: r.get("at")?,
+                kind: r.get("kind")?,
+                step_id: r.get("step_id")?,
+                text: r.get("text")?,
+                data: r.get::<Json<JsonValue>>("data")?.0,
+            })
+        },
+    )
+}
+
+/// A stored step.
+#[derive(Debug, Clone)]
+pub struct StoredStep {
+    /// The id of this execution.
+    pub id: StepId,
+    /// The step in the definition.
+    pub step_id: String,
+    /// How it is called.
+    pub name: String,
+    /// What it does.
+    pub kind: String,
+    /// How it stands.
+    pub status: String,
+    /// Its outcome.
+    pub outcome: Option<String>,
+    /// Tries.
+    pub attempt: u32,
+    /// What it gave.
+    pub output: Option<JsonValue>,
+    /// Why it failed.
+    pub error: Option<StepError>,
+    /// When it was entered.
+    pub started_at: Timestamp,
+    /// When it was left.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// The steps of a run, in order.
+pub fn list_steps(tx: &Tx<'_>, run: &RunId) -> Result<Vec<StoredStep>, Problem> {
+    tx.query("SELECT * FROM run_step WHERE run_id = ?1 ORDER BY visit", params![run], |r| {
+        let code: Option<String> = r.get("error_code")?;
+        let message: Option<String> = r.get("error_message")?;
+        Ok(StoredStep {
+            id: r.get("id")?,
+            step_id: r.get("step_id")?,
+            name: r.get("name")?,
+            kind: r.get("type")?,
+            status: r.get("status")?,
+            outcome: r.get("outcome")?,
+            attempt: r.get("attempt")?,
+            output: r.get::<Option<Json<JsonValue>>>("output")?.map(|j| j.0),
+            error: code.zip(message).map(|(code, message)| StepError { message, code }),
+            started_at: r.get("started_at")?,
+            ended_at: r.get("ended_at")?,
+        })
+    })
+}
+
+/// Stores that a step was entered.
+pub fn insert_step(tx: &Tx<'_>, run: &RunId, visit: u32, step: &str, name: &str, kind: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO run_step (id, run_id, visit, step_id, name, type, status, attempt, started_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', 1, ?7)",
+        params![tx.new_id::<StepId>(), run, visit, step, name, kind, tx.now()],
+    )?;
+    Ok(())
+}
+
+/// Stores that a step waits, or is tried again.
+pub fn update_step(tx: &Tx<'_>, run: &RunId, visit: u32, status: &str, attempt: Option<u32>) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE run_step SET status = ?3, attempt = coalesce(?4, attempt) WHERE run_id = ?1 AND visit = ?2",
+        params![run, visit, status, attempt],
+    )?;
+    Ok(())
+}
+
+/// Stores that a step is over.
+pub fn end_step(
+    tx: &Tx<'_>,
+    run: &RunId,
+    visit: u32,
+    status: &str,
+    outcome: Option<&str>,
+    output: Option<&JsonValue>,
+    error: Option<&StepError>,
+) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE run_step SET status = ?3, outcome = ?4, output = ?5, error_code = ?6, error_message = ?7, ended_at = ?8
+         WHERE run_id = ?1 AND visit = ?2",
+        params![
+            run, visit, status, outcome, output.map(Json), error.map(|e| e.code.clone()),
+            error.map(|e| e.message.clone()), tx.now()
+        ],
+    )?;
+    Ok(())
+}
