@@ -13,6 +13,8 @@ pub mod documents;
 pub mod entitlements;
 pub mod grants;
 pub mod roles;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 

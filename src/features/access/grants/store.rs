@@ -90,6 +90,18 @@ pub fn has_other_need(tx: &Tx<'_>, grant: &GrantRow) -> Result<bool, Problem> {
     )
 }
 
+/// Gives the calls of `grant` to those that need the same and have none yet.
+pub fn inherit_calls(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE access_grant SET calls = ?4
+         WHERE person_id = ?1 AND entitlement_id = ?2 AND id <> ?3 AND wanted = 'present' AND calls IS NULL
+           AND assignment_id IN (SELECT a.id FROM assignment a
+                                 WHERE a.state IN ('provisioning', 'active', 'partially_provisioned'))",
+        params![grant.person_id, grant.entitlement_id, grant.id, grant.calls.as_ref().map(Json)],
+    )?;
+    Ok(())
+}
+
 /// Stores a new grant.
 pub fn insert_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
     tx.execute(
