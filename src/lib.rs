@@ -6,3 +6,5 @@ pub mod base;
 pub mod config;
 pub mod platform;
 pub mod features;
+pub mod app;
+pub mod cli;

@@ -1,1 +1,5 @@
-fn main(){}
+//! The `tenure` binary.
+
+fn main() -> std::process::ExitCode {
+    tenure::cli::main()
+}

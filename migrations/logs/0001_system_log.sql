@@ -10,5 +10,5 @@ CREATE TABLE system_log (
 ) STRICT;
 -- The purge: DELETE … WHERE at < ?
 CREATE INDEX system_log_by_time ON system_log (at);
--- GET /api/logs?level=ERROR newest first.
+-- GET /api/logs?level=error newest first.
 CREATE INDEX system_log_by_level ON system_log (level, id);

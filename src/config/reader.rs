@@ -65,6 +65,11 @@ impl Reader {
         Self::new(vars)
     }
 
+    /// Overrides a variable, for a command-line flag that stands for it.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.vars.insert(name.to_owned(), value.to_owned());
+    }
+
     /// Notes a fault.
     pub fn fault(&mut self, name: &str, got: Option<&str>, expected: impl Into<String>) {
         self.faults.push(Fault { name: name.to_owned(), got: got.map(str::to_owned), expected: expected.into() });

@@ -313,4 +313,50 @@ mod tests {
         let shown = format!("{:?}", mailer(Some("smtps://user:hunter2@mail.example"), dir.path()).expect("a mailer"));
         assert!(!shown.contains("hunter2") && !shown.contains("user"), "{shown}");
     }
+
+    /// Speaks SMTP to one client and answers what it said; refuses receivers named `gone`.
+    async fn server(listener: tokio::net::TcpListener) -> String {
+        use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
+        let (stream, _) = listener.accept().await.expect("a client");
+        let (reading, mut writing) = stream.into_split();
+        let mut lines = BufReader::new(reading).lines();
+        let (mut said, mut in_data) = (String::new(), false);
+        writing.write_all(b"220 test\r\n").await.expect("writes");
+        while let Ok(Some(line)) = lines.next_line().await {
+            said += &format!("{line}\n");
+            let answer = match line.as_str() {
+                "." => "250 taken\r\n",
+                _ if in_data => continue,
+                "DATA" => "354 go on\r\n",
+                "QUIT" => "221 bye\r\n",
+                l if l.starts_with("EHLO") => "250-test\r\n250 AUTH PLAIN\r\n",
+                l if l.starts_with("RCPT TO:<gone") => "550 nobody of that name\r\n",
+                l if l.starts_with("AUTH") => "235 welcome\r\n",
+                _ => "250 ok\r\n",
+            };
+            in_data = line == "DATA" || (in_data && line != ".");
+            writing.write_all(answer.as_bytes()).await.expect("writes");
+        }
+        said
+    }
+
+    #[tokio::test]
+    async fn a_server_takes_the_mail_or_refuses_it_for_good() {
+        let dir = tempfile::tempdir().expect("a folder");
+        for (to, taken) in [("ada@example.org", true), ("gone@example.org", false)] {
+            let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+            let url = format!("smtp://tenure:hunter2@{}", listener.local_addr().expect("an address"));
+            let talk = tokio::spawn(server(listener));
+            let mailer = mailer(Some(&url), dir.path()).expect("a mailer");
+            let sent = mailer.send(&Mail { to_address: to.to_owned(), ..mail() }).await;
+            match sent {
+                Ok(()) => assert!(taken),
+                Err(Problem::Invalid { detail, .. }) => assert!(!taken && detail.contains("for good (550"), "{detail}"),
+                Err(other) => panic!("{other:?}"),
+            }
+            let said = talk.await.expect("a talk");
+            assert!(said.contains(&format!("RCPT TO:<{to}>")), "{said}");
+            assert_eq!(said.contains("Message-ID: <ntf_01@example.org>"), taken, "{said}");
+        }
+    }
 }

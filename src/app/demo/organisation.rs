@@ -7,6 +7,7 @@ use super::slapd::{ADMIN_DN, BASE_DN};
 use super::story::{ADA, ADMIN, MONA, PASSWORD, ROSA, WORKFLOW};
 use crate::base::access::{Principal, SystemRole};
 use crate::base::problem::Problem;
+use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::{accounts, people};
 use crate::platform::store::Store;
 
@@ -25,8 +26,8 @@ pub struct Systems {
 }
 
 /// Puts people and accounts into an empty store; false when they are there already.
-pub async fn create_people(store: &Store) -> Result<bool, Problem> {
-    let hash = accounts::password::hash(PASSWORD.to_owned()).await?;
+pub async fn create_people(store: &Store, passwords: &Passwords) -> Result<bool, Problem> {
+    let hash = passwords.hash(PASSWORD.to_owned()).await?;
     store
         .write(move |tx| {
             let by = Principal::system("demo");

@@ -8,6 +8,7 @@ use tokio::sync::Mutex;
 
 use super::{Check, CheckStatus, Health, overall};
 use crate::base::problem::Problem;
+use crate::features::audit;
 use crate::params;
 use crate::platform::store::Store;
 
@@ -15,6 +16,11 @@ use crate::platform::store::Store;
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Results are shared this long.
 const SHARED: Duration = Duration::from_secs(1);
+
+/// Free space below which the disk is a warning, in bytes.
+const DISK_LOW: u64 = 512 * 1024 * 1024;
+/// Free space below which writing is about to fail, in bytes.
+const DISK_OUT: u64 = 32 * 1024 * 1024;
 
 /// A check that another part supplies; it answers at once.
 pub type Probe = Arc<dyn Fn() -> Check + Send + Sync>;
@@ -61,10 +67,15 @@ impl Checks {
     }
 
     async fn ask(&self) -> Health {
-        let (database, mut embedded) =
-            tokio::join!(round_trip(&self.inner.store), round_trip(&self.inner.sessions));
+        let (database, mut embedded, audit, disk) = tokio::join!(
+            round_trip(&self.inner.store),
+            round_trip(&self.inner.sessions),
+            audit_head(&self.inner.store),
+            disk(&self.inner.store),
+        );
         embedded.backend = Some("embedded");
-        let mut checks = BTreeMap::from([("database", database), ("redis", embedded)]);
+        let mut checks =
+            BTreeMap::from([("database", database), ("redis", embedded), ("audit", audit), ("disk", disk)]);
         for (name, probe) in &self.inner.probes {
             checks.insert(name, probe());
         }
@@ -97,9 +108,62 @@ async fn round_trip(store: &Store) -> Check {
     check
 }
 
+/// Whether the newest audit entry is what was written; the whole log is read by `audit verify`.
+async fn audit_head(store: &Store) -> Check {
+    let newest = store.read(|tx| match audit::store::head(tx)? {
+        Some((seq, _)) => audit::store::find_leaf(tx, seq),
+        None => Ok(None),
+    });
+    match tokio::time::timeout(PATIENCE, newest).await {
+        Ok(Ok(Some(row))) if row.leaf_hash != audit::leaf_hash(&row.leaf) => {
+            Check::of(Some(format!("entry {} is not what was written; run tenure audit verify", row.seq)))
+        }
+        Ok(Ok(_)) => Check::of(None),
+        Ok(Err(problem)) => Check::of(Some(short(&problem))),
+        Err(_) => Check::of(Some("no answer within 2 s".to_owned())),
+    }
+}
+
+/// How much room the file system of the data directory has.
+async fn disk(store: &Store) -> Check {
+    let folder = store.path().parent().map(std::path::Path::to_owned).unwrap_or_default();
+    // A file system that hangs must not hold a thread of the runtime.
+    let free = tokio::task::spawn_blocking(move || {
+        rustix::fs::statvfs(&folder).map(|s| s.f_bavail.saturating_mul(s.f_frsize))
+    });
+    match tokio::time::timeout(PATIENCE, free).await {
+        Ok(Ok(Ok(free))) => judge_free(free),
+        _ => Check::of(Some("the data directory cannot be looked at".to_owned())),
+    }
+}
+
+fn judge_free(free: u64) -> Check {
+    let mib = free / (1024 * 1024);
+    match free {
+        0..DISK_OUT => Check::of(Some(format!("{mib} MiB free; writing is about to fail"))),
+        DISK_OUT..DISK_LOW => Check {
+            status: CheckStatus::Warning,
+            ..Check::of(Some(format!("{mib} MiB free; expected at least 512 MiB")))
+        },
+        _ => Check::of(None),
+    }
+}
+
 fn short(problem: &Problem) -> String {
     match problem {
         Problem::Internal(_) => "the database answers with an error; see the log".to_owned(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_disk_warns_before_it_is_full() {
+        assert_eq!(judge_free(DISK_LOW).status, CheckStatus::Ok);
+        assert_eq!(judge_free(DISK_LOW - 1).status, CheckStatus::Warning);
+        assert_eq!(judge_free(DISK_OUT - 1).status, CheckStatus::Down);
     }
 }

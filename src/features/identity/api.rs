@@ -17,7 +17,7 @@ use crate::base::access::{Permission, Principal, SystemRole};
 use crate::base::id::{AccountId, PersonId, SessionId, TokenId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::middleware::PeerAddress;
+use crate::platform::http::middleware::{PeerAddress, session_cookie};
 use crate::platform::http::{Body, COOKIE, Caller, Failure, IdPath, Routes, SECURE_COOKIE};
 
 /// What the routes need.
@@ -115,7 +115,7 @@ async fn login(
 /// Signs out: the session ends on the server, the cookie in the browser.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in", responses((status = 204)))]
 async fn logout(_: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
-    if let Some(secret) = session_secret(&headers) {
+    if let Some(secret) = session_cookie(&headers, api.secure) {
         api.identity.sign_out(&secret).await?;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -156,7 +156,7 @@ struct MyPerson {
 /// Who is signed in, and what they may do.
 #[utoipa::path(get, path = "/api/auth/me", tag = "sign-in", responses((status = 200, body = Me), (status = 401)))]
 async fn me(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Json<Me>, Failure> {
-    let session = match session_secret(&headers) {
+    let session = match session_cookie(&headers, api.secure) {
         Some(secret) => api.identity.session(&secret).await?,
         None => None,
     };
@@ -191,14 +191,6 @@ fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: 
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
-}
-
-fn session_secret(headers: &HeaderMap) -> Option<String> {
-    let lines = headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok());
-    lines.flat_map(|l| l.split(';')).find_map(|pair| {
-        let (key, value) = pair.trim().split_once('=')?;
-        (key == SECURE_COOKIE || key == COOKIE).then(|| value.to_owned())
-    })
 }
 
 /// A signed-in browser.

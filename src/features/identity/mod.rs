@@ -14,3 +14,5 @@ pub mod api;
 pub mod people;
 pub mod sessions;
 pub mod setup;
+#[cfg(test)]
+mod tests;

@@ -2,15 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{LogEntry, store as sql};
+use super::{LEVELS, LogEntry, ops, store as sql};
 use crate::base::access::Permission;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
-use crate::platform::http::{Caller, Failure, Params, Routes};
+use crate::features::settings::{self, LOG_RETENTION, Started};
+use crate::platform::http::{Body, Caller, Failure, Params, Routes};
 use crate::platform::store::Store;
 
 /// What the routes need.
@@ -28,9 +29,9 @@ pub fn routes(state: SyslogApi) -> Routes {
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default)]
 struct ListParams {
-    /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+    /// `error`, `warn`, `info`, `debug` or `trace`.
     level: Option<String>,
-    /// Part of a message, or a request id.
+    /// Part of message, target or fields; or a request id.
     q: Option<String>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
@@ -48,16 +49,79 @@ async fn list_logs(
 ) -> Result<Json<Page<LogEntry>>, Failure> {
     caller.require(Permission::LogRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
-    let level = params.level.map(|l| l.to_ascii_uppercase());
-    if level.as_deref().is_some_and(|l| !["ERROR", "WARN", "INFO", "DEBUG", "TRACE"].contains(&l)) {
-        return Err(Problem::field("level", "expected ERROR, WARN, INFO, DEBUG or TRACE").into());
+    let level = params.level.filter(|l| !l.is_empty()).map(|l| l.to_ascii_lowercase());
+    if level.as_deref().is_some_and(|l| !LEVELS.contains(&l)) {
+        return Err(Problem::field("level", format!("expected one of {}", LEVELS.join(", "))).into());
     }
-    let before = match params.cursor.as_deref().map(str::parse) {
+    let before = match params.cursor.as_deref().filter(|c| !c.is_empty()).map(str::parse) {
         None => None,
         Some(Ok(id)) => Some(id),
         Some(Err(_)) => return Err(Problem::field("cursor", "expected nextCursor of the page before").into()),
     };
     let rows =
         api.logs.read(move |tx| sql::list(tx, level.as_deref(), params.q.as_deref(), before, limit + 1)).await?;
-    Ok(Json(Page::cut(rows, limit, |e| e.id.to_string())))
+    Ok(Json(Page::cut(rows, limit, |e| e.id.clone())))
+}
+
+/// What "Purge Now" needs.
+#[derive(Debug, Clone)]
+pub struct PurgeApi {
+    /// The business database, for the retention in force and the audit log.
+    pub store: Store,
+    /// `logs.db`.
+    pub logs: Store,
+    /// `LOG_RETENTION_DAYS` as the process was started with.
+    pub started: Started<u32>,
+}
+
+/// The route of "Purge Now".
+pub fn purge_routes(state: PurgeApi) -> Routes {
+    OpenApiRouter::new().routes(routes!(purge_logs)).with_state(state)
+}
+
+/// What is to be purged.
+#[derive(Debug, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PurgeBody {
+    /// Purges what is older than this, 0 to 3650; the retention in force when absent.
+    #[serde(default)]
+    older_than_days: Option<u32>,
+}
+
+/// What was purged.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Purged {
+    /// How many entries.
+    purged: u64,
+}
+
+/// Purges old entries now.
+#[utoipa::path(post, path = "/api/logs/purge", tag = "logs", request_body = PurgeBody,
+    responses((status = 200, body = Purged), (status = 403), (status = 422)))]
+async fn purge_logs(
+    caller: Caller,
+    State(api): State<PurgeApi>,
+    Body(body): Body<PurgeBody>,
+) -> Result<Json<Purged>, Failure> {
+    caller.require(Permission::LogPurge)?;
+    if body.older_than_days.is_some_and(|days| days > LOG_RETENTION.max) {
+        return Err(Problem::field("olderThanDays", format!("expected 0 to {}", LOG_RETENTION.max)).into());
+    }
+    let started = api.started.clone();
+    let before = api
+        .store
+        .read(move |tx| {
+            let days = match body.older_than_days {
+                Some(days) => days,
+                None => settings::ops::number(tx, LOG_RETENTION, &started)?.value,
+            };
+            Ok(ops::cutoff(tx.now(), days))
+        })
+        .await?;
+    let entries = api.logs.read(move |tx| sql::count_before(tx, before)).await?;
+    // Audited before it is done: two databases cannot commit together, and a purge that nobody can
+    // read of is worse than an entry about one that a crash cut short.
+    let by = caller.principal;
+    api.store.write(move |tx| ops::record_purge(tx, &by, before, entries)).await?;
+    Ok(Json(Purged { purged: ops::purge(&api.logs, before).await? }))
 }

@@ -2,9 +2,11 @@
 //!
 //! # Invariants
 //! - Entries older than the retention go, younger ones stay.
+//! - "Purge Now" and the nightly purge are one code path, and both are audited.
 //! - Chatter never waits behind business writes, nor they behind it: it has a file of its own.
 
 pub mod api;
+pub mod jobs;
 pub mod ops;
 pub mod store;
 
@@ -13,15 +15,18 @@ use serde_json::Value;
 
 use crate::base::time::Timestamp;
 
+/// The levels, the worst first.
+pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
+
 /// A stored record.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LogEntry {
     /// Place in the log.
-    pub id: i64,
+    pub id: String,
     /// When it was stored.
     pub at: Timestamp,
-    /// `ERROR`, `WARN`, `INFO`, `DEBUG` or `TRACE`.
+    /// `error`, `warn`, `info`, `debug` or `trace`.
     pub level: String,
     /// The module.
     pub target: String,

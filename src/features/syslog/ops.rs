@@ -1,17 +1,24 @@
 //! Storing what is logged, and purging what is old.
 
+use std::time::Duration;
+
+use serde_json::json;
 use tokio::sync::mpsc::Receiver;
 
 use super::store as sql;
+use crate::base::access::Principal;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::store::Store;
+use crate::features::audit::{self, Entry};
+use crate::platform::store::{Store, Tx};
 use crate::platform::telemetry::Record;
 
 /// Records stored in one transaction.
 const BATCH: usize = 500;
 /// Entries purged in one transaction, so that writers are not kept waiting.
 const PURGE_BATCH: u32 = 2_000;
+/// Pages that one transaction gives back to the file system.
+const SHRINK_PAGES: u32 = 1_000;
 
 /// Stores records until their sender is gone or the store is closed.
 pub async fn collect(logs: Store, mut records: Receiver<Record>) {
@@ -26,14 +33,88 @@ pub async fn collect(logs: Store, mut records: Receiver<Record>) {
     }
 }
 
+/// The instant before which entries go when they are kept for `days`.
+pub fn cutoff(now: Timestamp, days: u32) -> Timestamp {
+    now.minus(Duration::from_secs(u64::from(days) * 86_400))
+}
+
 /// Removes entries older than `before`, batch by batch; answers how many.
 pub async fn purge(logs: &Store, before: Timestamp) -> Result<u64, Problem> {
     let mut purged = 0;
     loop {
-        let n = logs.write(move |tx| sql::delete_before(tx, before, PURGE_BATCH)).await?;
+        let n = logs
+            .write_in_background(move |tx| {
+                let n = sql::delete_before(tx, before, PURGE_BATCH)?;
+                sql::shrink(tx, SHRINK_PAGES)?;
+                Ok(n)
+            })
+            .await?;
         purged += n as u64;
         if n < PURGE_BATCH as usize {
             return Ok(purged);
         }
+    }
+}
+
+/// Writes into the audit log, in `tenure.db`, that entries were purged.
+pub fn record_purge(tx: &Tx<'_>, by: &Principal, before: Timestamp, entries: u64) -> Result<(), Problem> {
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action: "log.purged",
+            entity: "system_log",
+            entity_id: "system_log".to_owned(),
+            reason: None,
+            prev: None,
+            new: Some(json!({ "olderThan": before, "entries": entries })),
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::platform::clock::{ManualClock, SeededIds};
+    use crate::platform::store::{Durability, Geometry, MigrationSet, Options};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn old_entries_go_and_young_ones_stay() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = Options {
+            durability: Durability::Normal,
+            geometry: Geometry::Shrinking,
+            ..Options::small(dir.path().join("logs.db"))
+        };
+        let ids = Arc::new(SeededIds::new(1));
+        let logs = Store::open(&options, &MigrationSet::logs(), clock.clone(), ids, None).expect("opens");
+        for (at, message) in [(1_000, "old"), (2_000, "new")] {
+            clock.set(Timestamp::from_millis(at));
+            let (send, receive) = tokio::sync::mpsc::channel(1);
+            let fields = json!({ "pool": "Full" }).as_object().cloned().unwrap_or_default();
+            let record = Record {
+                level: "warn",
+                target: "t".to_owned(),
+                message: message.to_owned(),
+                fields,
+                request_id: None,
+            };
+            send.send(record).await.expect("room");
+            drop(send);
+            collect(logs.clone(), receive).await;
+        }
+        let list = |q: Option<&'static str>| {
+            let logs = logs.clone();
+            async move {
+                let found = logs.read(move |tx| sql::list(tx, Some("warn"), q, None, 10)).await.expect("reads");
+                found.into_iter().map(|e| e.message).collect::<Vec<_>>()
+            }
+        };
+        assert_eq!(list(Some("full")).await, ["new", "old"]);
+        assert_eq!(purge(&logs, Timestamp::from_millis(2_000)).await.expect("purges"), 1);
+        assert_eq!(list(None).await, ["new"]);
     }
 }

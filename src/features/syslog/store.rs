@@ -16,7 +16,7 @@ pub fn insert(tx: &Tx<'_>, record: &Record) -> Result<(), Problem> {
     Ok(())
 }
 
-/// Entries before `before`, newest first; `q` narrows by message or request id.
+/// Entries before `before`, newest first; `q` narrows by message, target, fields or request id.
 pub fn list(
     tx: &Tx<'_>,
     level: Option<&str>,
@@ -27,12 +27,13 @@ pub fn list(
     tx.query(
         "SELECT id, at, level, target, message, fields, request_id FROM system_log
          WHERE id < ?1 AND (?2 IS NULL OR level = ?2)
-           AND (?3 IS NULL OR instr(lower(message), lower(?3)) > 0 OR request_id = ?3)
+           AND (?3 IS NULL OR request_id = ?3 OR instr(lower(message), lower(?3)) > 0
+                OR instr(lower(target), lower(?3)) > 0 OR instr(lower(fields), lower(?3)) > 0)
          ORDER BY id DESC LIMIT ?4",
         params![before.unwrap_or(i64::MAX), level, q, limit],
         |r| {
             Ok(LogEntry {
-                id: r.get("id")?,
+                id: r.get::<i64>("id")?.to_string(),
                 at: r.get("at")?,
                 level: r.get("level")?,
                 target: r.get("target")?,
@@ -50,4 +51,14 @@ pub fn delete_before(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<usize
         "DELETE FROM system_log WHERE id IN (SELECT id FROM system_log WHERE at < ?1 ORDER BY at LIMIT ?2)",
         params![before, limit],
     )
+}
+
+/// How many entries are older than `before`.
+pub fn count_before(tx: &Tx<'_>, before: Timestamp) -> Result<u64, Problem> {
+    tx.scalar("SELECT count(*) FROM system_log WHERE at < ?1", params![before])
+}
+
+/// Gives freed pages back to the file system, at most `pages` of them.
+pub fn shrink(tx: &Tx<'_>, pages: u32) -> Result<(), Problem> {
+    tx.query(&format!("PRAGMA incremental_vacuum({pages})"), params![], |_| Ok(())).map(drop)
 }

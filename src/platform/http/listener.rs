@@ -1,7 +1,7 @@
 //! The listener: accepts, serves HTTP/1.1 and HTTP/2 over TCP or TLS, and ends in order.
 //!
 //! # Invariants
-//! - After [`Server::stop`] begins, no new connection is accepted; requests in flight are finished
+//! - After [`Server::stop_accepting`], no new connection is accepted; requests in flight are finished
 //!   until the deadline, then cut.
 
 use std::net::SocketAddr;
@@ -35,12 +35,6 @@ pub struct Server {
     stop: CancellationToken,
     task: JoinHandle<GracefulShutdown>,
     connections: Arc<AtomicUsize>,
-}
-
-impl std::fmt::Debug for Connections<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Connections")
-    }
 }
 
 struct Connections<'a>(&'a AtomicUsize);
@@ -79,11 +73,25 @@ impl Server {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Stops accepting, waits for what is in flight for at most `patience`; true when nothing was cut.
-    pub async fn stop(self, patience: Duration) -> bool {
+    /// Stops accepting; what is in flight goes on.
+    pub fn stop_accepting(self) -> Finishing {
         self.stop.cancel();
-        let Ok(graceful) = self.task.await else { return false };
-        tokio::time::timeout(patience, graceful.shutdown()).await.is_ok()
+        Finishing { task: self.task }
+    }
+}
+
+/// A server that accepts nothing more.
+#[derive(Debug)]
+pub struct Finishing {
+    task: JoinHandle<GracefulShutdown>,
+}
+
+impl Finishing {
+    /// Waits for what is in flight for at most `patience`; true when nothing was cut.
+    pub async fn finish(self, patience: Duration) -> bool {
+        let finish = async { self.task.await.ok()?.shutdown().await.into() };
+        let ended: Result<Option<()>, _> = tokio::time::timeout(patience, finish).await;
+        matches!(ended, Ok(Some(())))
     }
 }
 

@@ -12,7 +12,7 @@ use futures::FutureExt as _;
 use tracing::Instrument as _;
 
 use super::limits::Limits;
-use super::reply::{Failure, Unsent, problem_response};
+use super::reply::{Failure, Unsent, problem_response, problem_response_as};
 use super::{COOKIE, SECURE_COOKIE, headers};
 use crate::base::access::{Authenticate, Credentials};
 use crate::base::clock::SharedClock;
@@ -76,7 +76,11 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
     } else if api && needs_body(&response) {
+        let allow = response.headers().get(header::ALLOW).cloned();
         response = bare_status(response.status(), &method, &path, id.as_str());
+        if let Some(allow) = allow {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
     }
     headers::add(response.headers_mut(), api, frame.secure);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -103,9 +107,7 @@ fn bare_status(status: StatusCode, method: &Method, path: &str, id: &str) -> Res
         _ => Problem::Malformed("The request could not be read.".to_owned()),
     };
     log(&problem);
-    let mut response = problem_response(&problem, id);
-    *response.status_mut() = status;
-    response
+    problem_response_as(status.as_u16(), &problem, id)
 }
 
 fn log(problem: &Problem) {
@@ -126,9 +128,9 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
     if !path.starts_with("/api/") || path.starts_with("/api/health") {
         return next.run(request).await;
     }
-    let credentials = credentials(&request, address);
+    let credentials = credentials(&request, address, frame.secure);
     let with_session = credentials.session.is_some() && credentials.bearer.is_none();
-    if credentials.unsafe_method && with_session && !from_our_origin(&frame, request.headers()) {
+    if credentials.unsafe_method && with_session && !from_our_origin(&frame, &request) {
         return Failure(Problem::Forbidden("This request comes from another site.".to_owned())).into_response();
     }
     let found = match frame.authenticate.authenticate(&credentials).await {
@@ -164,14 +166,14 @@ fn address(frame: &Frame, request: &Request) -> Option<IpAddr> {
     request.extensions().get::<ConnectInfo<SocketAddr>>().map(|c| c.0.ip())
 }
 
-fn credentials(request: &Request, address: Option<IpAddr>) -> Credentials {
+fn credentials(request: &Request, address: Option<IpAddr>, secure: bool) -> Credentials {
     let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
     let bearer = text("authorization").and_then(|v| {
         let (scheme, token) = v.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim().to_owned())
     });
     Credentials {
-        session: cookie(request.headers(), SECURE_COOKIE).or_else(|| cookie(request.headers(), COOKIE)),
+        session: session_cookie(request.headers(), secure),
         bearer,
         csrf: text("x-csrf-token"),
         unsafe_method: !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS),
@@ -179,7 +181,10 @@ fn credentials(request: &Request, address: Option<IpAddr>) -> Credentials {
     }
 }
 
-fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+/// The value of the session cookie. Over HTTPS only the name with the `__Host-` prefix counts: the
+/// other one could have been set by a neighbouring host.
+pub fn session_cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
+    let name = if secure { SECURE_COOKIE } else { COOKIE };
     headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).find_map(|line| {
         line.split(';').find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
@@ -189,10 +194,11 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 }
 
 /// A browser says where a request comes from; other clients say nothing, and have no cookie to abuse.
-fn from_our_origin(frame: &Frame, headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).and_then(|v| v.to_str().ok());
+fn from_our_origin(frame: &Frame, request: &Request) -> bool {
+    let text = |name: &str| request.headers().get(name).and_then(|v| v.to_str().ok());
     if let Some(origin) = text("origin") {
-        let host = text("host").unwrap_or("");
+        // HTTP/2 says the host in the address instead of a header.
+        let host = text("host").or_else(|| request.uri().authority().map(|a| a.as_str())).unwrap_or("");
         let same = origin.split_once("://").is_some_and(|(_, rest)| rest == host);
         return same || frame.origins.iter().any(|o| o == origin);
     }

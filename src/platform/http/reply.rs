@@ -51,7 +51,11 @@ impl IntoResponse for Failure {
 
 /// The whole answer for a problem.
 pub(super) fn problem_response(problem: &Problem, request_id: &str) -> Response {
-    let status = problem.status();
+    problem_response_as(problem.status(), problem, request_id)
+}
+
+/// The whole answer for a problem, with a status that no kind of problem stands for, such as 405.
+pub(super) fn problem_response_as(status: u16, problem: &Problem, request_id: &str) -> Response {
     let (errors, retry) = match problem {
         Problem::Invalid { errors, .. } => (errors.clone(), None),
         Problem::TooMany { retry_after, .. } | Problem::Unavailable { retry_after, .. } => {

@@ -311,8 +311,9 @@ fn io_text(error: &std::io::Error) -> String {
     error.kind().to_string()
 }
 
+/// Does `work`, for at most `limit`.
 #[allow(clippy::disallowed_methods, reason = "a limit of a call in progress is real time, also when the clock is moved")]
-async fn within<T>(
+pub(crate) async fn within<T>(
     origin: &Origin,
     limit: Duration,
     work: impl Future<Output = Result<T, OutboundError>>,

@@ -18,7 +18,7 @@ use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, Par
 use super::http::from_outbound;
 use super::{check_timeout, fault, read_config};
 use crate::base::problem::FieldError;
-use crate::platform::outbound::{Origin, Outbound};
+use crate::platform::outbound::{Origin, Outbound, within};
 
 const DN: ParamSpec =
     ParamSpec { name: "dn", kind: "string", required: true, description: "the distinguished name of the entry" };
@@ -129,10 +129,7 @@ impl LdapDriver {
         Self { outbound }
     }
 
-    async fn open(&self, target: &Target) -> Result<Session, CallFailure> {
-        let config: Config = read_config(&target.config).map_err(|e| CallFailure::lasting("bad_config", e.message))?;
-        let origin =
-            Origin::of(&config.url).ok_or_else(|| CallFailure::lasting("bad_config", "url has no host"))?;
+    async fn open(&self, target: &Target, config: Config, origin: Origin) -> Result<Session, CallFailure> {
         let limit = config.time_limit();
         let stream = self.outbound.connect(&origin, limit).await.map_err(from_outbound)?;
         let stream = stream.into_std().map_err(|e| failure(&origin, limit, &e.into()))?;
@@ -165,22 +162,46 @@ impl LdapDriver {
 
     async fn run(&self, target: &Target, command: &str, params: &Value) -> Result<CallAnswer, CallFailure> {
         let call = Call::read(command, params)?;
-        let mut session = self.open(target).await?;
-        let output = session.run(&call).await;
-        session.close().await;
-        output.map(|output| CallAnswer { output })
+        let (config, origin) = settings(target)?;
+        limited(config.time_limit(), &origin.clone(), async {
+            let mut session = self.open(target, config, origin).await?;
+            let output = session.run(&call).await;
+            session.close().await;
+            output.map(|output| CallAnswer { output })
+        })
+        .await
     }
 
     async fn try_out(&self, target: &Target) -> Result<CallAnswer, CallFailure> {
-        let mut session = self.open(target).await?;
-        // The root entry can be read by everybody; an answer shows that the server works.
-        let found = session.has_entry("").await;
-        let plain = session.config.is_plain();
-        session.close().await;
-        found?;
+        let (config, origin) = settings(target)?;
+        let plain = config.is_plain();
+        let (limit, host) = (config.time_limit(), origin.clone());
+        let found = limited(limit, &host, async {
+            let mut session = self.open(target, config, origin).await?;
+            // The root entry can be read by everybody; an answer shows that the server works.
+            let found = session.has_entry("").await;
+            session.close().await;
+            found
+        });
+        found.await?;
         let warning = plain.then_some("the connection is not encrypted; use ldaps:// or startTls");
         Ok(CallAnswer { output: json!({ "ok": true, "warning": warning }) })
     }
+}
+
+fn settings(target: &Target) -> Result<(Config, Origin), CallFailure> {
+    let config: Config = read_config(&target.config).map_err(|e| CallFailure::lasting("bad_config", e.message))?;
+    let origin = Origin::of(&config.url).ok_or_else(|| CallFailure::lasting("bad_config", "url has no host"))?;
+    Ok((config, origin))
+}
+
+/// One limit over the whole conversation; what is given up closes its connection.
+async fn limited<T>(
+    limit: Duration,
+    origin: &Origin,
+    work: impl Future<Output = Result<T, CallFailure>>,
+) -> Result<T, CallFailure> {
+    within(origin, limit, async { Ok(work.await) }).await.map_err(from_outbound)?
 }
 
 impl Driver for LdapDriver {

@@ -1,0 +1,108 @@
+-- Workflow definitions: one row per version; versions share a key.
+CREATE TABLE workflow (
+    id           TEXT PRIMARY KEY,
+    key          TEXT NOT NULL,
+    version      INTEGER NOT NULL DEFAULT 0,
+    name         TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    category     TEXT NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('draft', 'active', 'deprecated')),
+    definition   TEXT NOT NULL,
+    created_by   TEXT REFERENCES person (id),
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    published_at INTEGER
+) STRICT;
+-- GET /api/workflows/{id}/versions, and the number of the next version.
+CREATE INDEX workflow_by_key ON workflow (key, version);
+-- At most one active version and one draft of a workflow.
+CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active';
+CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
+-- GET /api/workflows?status=active
+CREATE INDEX workflow_by_status ON workflow (status, id);
+
+-- One execution of a workflow version.
+CREATE TABLE run (
+    id           TEXT PRIMARY KEY,
+    workflow_id  TEXT NOT NULL REFERENCES workflow (id),
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    reason       TEXT,
+    started_by   TEXT REFERENCES person (id),
+    subject_id   TEXT REFERENCES person (id),
+    state        TEXT NOT NULL,
+    revision     INTEGER NOT NULL,
+    events       INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    ended_at     INTEGER
+) STRICT;
+-- GET /api/runs?status= newest first.
+CREATE INDEX run_by_status ON run (status, id);
+-- GET /api/runs?workflowId=
+CREATE INDEX run_by_workflow ON run (workflow_id, id);
+-- A requestor's own runs.
+CREATE INDEX run_by_subject ON run (subject_id, id);
+CREATE INDEX run_by_starter ON run (started_by, id);
+-- stuck-run-recovery: running runs that were not touched for long.
+CREATE INDEX run_running_by_update ON run (updated_at) WHERE status = 'running';
+
+-- One execution of a step.
+CREATE TABLE run_step (
+    id            TEXT PRIMARY KEY,
+    run_id        TEXT NOT NULL REFERENCES run (id),
+    visit         INTEGER NOT NULL,
+    step_id       TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    type          TEXT NOT NULL,
+    status        TEXT NOT NULL,
+    outcome       TEXT,
+    attempt       INTEGER NOT NULL,
+    output        TEXT,
+    error_code    TEXT,
+    error_message TEXT,
+    started_at    INTEGER NOT NULL,
+    ended_at      INTEGER,
+    UNIQUE (run_id, visit)
+) STRICT;
+
+-- What happened in a run, in order.
+CREATE TABLE run_event (
+    run_id  TEXT NOT NULL REFERENCES run (id),
+    seq     INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    step_id TEXT,
+    text    TEXT NOT NULL,
+    data    TEXT NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+-- A decision that somebody owes.
+CREATE TABLE approval (
+    id           TEXT PRIMARY KEY,
+    run_id       TEXT NOT NULL REFERENCES run (id),
+    visit        INTEGER NOT NULL,
+    step_name    TEXT NOT NULL,
+    title        TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
+    subject_id   TEXT REFERENCES person (id),
+    requested_by TEXT REFERENCES person (id),
+    role_id      TEXT REFERENCES role (id),
+    created_at   INTEGER NOT NULL,
+    due_at       INTEGER,
+    decided_at   INTEGER,
+    decided_by   TEXT REFERENCES person (id),
+    reason       TEXT,
+    UNIQUE (run_id, visit)
+) STRICT;
+-- GET /api/approvals?state=pending newest first.
+CREATE INDEX approval_by_state ON approval (state, id);
+
+CREATE TABLE approval_approver (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    PRIMARY KEY (approval_id, person_id)
+) STRICT, WITHOUT ROWID;
+-- GET /api/approvals?mine=true
+CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);

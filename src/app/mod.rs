@@ -1,0 +1,198 @@
+//! The composition root: the only place that picks concrete types.
+
+pub mod demo;
+mod routes;
+mod serve;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::base::clock::SharedClock;
+use crate::base::id::SharedIds;
+use crate::base::problem::Problem;
+use crate::config::{Config, Secret};
+use crate::features::access::{self, AccessJobs};
+use crate::features::audit::{AuditJournal, ops as audit_ops};
+use crate::features::connectors::Connectors;
+use crate::features::identity::accounts::password::Passwords;
+use crate::features::identity::sessions::ops::Identity;
+use crate::features::identity::setup::Setup;
+use crate::features::workflow::{self, WorkflowJobs};
+use crate::platform::outbound::{Outbound, OutboundSettings};
+use crate::platform::queue::{JobHandler, Registry};
+use crate::platform::secrets::SecretBox;
+use crate::platform::store::{Durability, Geometry, MigrationSet, Options, Store};
+
+pub use serve::{Running, serve, start};
+
+/// Everything that stands before the first request is taken.
+#[derive(Debug, Clone)]
+pub struct App {
+    /// What the process was started with.
+    pub config: Arc<Config>,
+    /// The clock of everything.
+    pub clock: SharedClock,
+    /// The ids of everything.
+    pub ids: SharedIds,
+    /// `tenure.db`.
+    pub store: Store,
+    /// `queue.db`.
+    pub queue_store: Store,
+    /// `logs.db`.
+    pub logs: Store,
+    /// Connected systems.
+    pub connectors: Connectors,
+    /// Who is signed in.
+    pub identity: Identity,
+    /// First start.
+    pub setup: Setup,
+    /// The one door out.
+    pub outbound: Outbound,
+    /// Every job handler.
+    pub registry: Registry,
+}
+
+/// TLS needs its cryptography chosen once per process.
+pub fn install_crypto() {
+    // A second call finds it installed, which is what is wanted.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+impl App {
+    /// Opens the stores and builds the services; nothing runs yet.
+    pub async fn open(config: Config, clock: SharedClock, ids: SharedIds) -> Result<Self, Problem> {
+        install_crypto();
+        let stores = Stores::open(&config, &clock, &ids)?;
+        let origin = origin(&config, ids.as_ref());
+        let verifier = verifier_key(config.keys.signing.as_ref(), &origin)?;
+        stores
+            .business
+            .write(move |tx| audit_ops::ensure_genesis(tx, &origin, &verifier, env!("CARGO_PKG_VERSION")))
+            .await?;
+        let outbound = Outbound::new(OutboundSettings {
+            allow_loopback: config.server.outbound_allow_loopback,
+            extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
+        })?;
+        let key = master_key(config.keys.connector.as_ref())?;
+        let previous = config.keys.connector_previous.as_ref().map(|k| master_key(Some(k))).transpose()?;
+        let secrets = SecretBox::new("connector", &key, previous.as_ref());
+        let connectors = Connectors::new(stores.business.clone(), secrets, outbound.clone());
+        let identity = Identity {
+            store: stores.business.clone(),
+            sessions: stores.queue.clone(),
+            ids: Arc::clone(&ids),
+            passwords: Passwords::default(),
+        };
+        let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
+        let registry = Registry::new(handlers(&config, &stores, &connectors)?);
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            ids,
+            store: stores.business,
+            queue_store: stores.queue,
+            logs: stores.logs,
+            connectors,
+            identity,
+            setup,
+            outbound,
+            registry,
+        })
+    }
+
+    /// Closes the stores; nothing may use them any more.
+    pub async fn close(&self) {
+        self.queue_store.close().await;
+        self.logs.close().await;
+        self.store.close().await;
+    }
+}
+
+struct Stores {
+    business: Store,
+    queue: Store,
+    logs: Store,
+}
+
+impl Stores {
+    fn open(config: &Config, clock: &SharedClock, ids: &SharedIds) -> Result<Self, Problem> {
+        let file = |name: &str| config.data_dir.join(name);
+        let pool = config.database;
+        let business = Options {
+            path: file("tenure.db"),
+            max: pool.max,
+            min: pool.min,
+            idle_timeout: pool.idle_timeout,
+            acquire_timeout: pool.connection_timeout,
+            durability: Durability::Full,
+            geometry: Geometry::Plain,
+        };
+        let queue = Options { geometry: Geometry::Shrinking, ..Options::small(file("queue.db")) };
+        let logs =
+            Options { durability: Durability::Normal, geometry: Geometry::Shrinking, ..Options::small(file("logs.db")) };
+        let open = |options: &Options, set: MigrationSet, journal| {
+            Store::open(options, &set, Arc::clone(clock), Arc::clone(ids), journal)
+        };
+        Ok(Self {
+            business: open(&business, MigrationSet::tenure(), Some(Arc::new(AuditJournal)))?,
+            queue: open(&queue, MigrationSet::queue(), None)?,
+            logs: open(&logs, MigrationSet::logs(), None)?,
+        })
+    }
+}
+
+/// The name of this log: fixed at genesis, whatever `PUBLIC_URL` says later.
+fn origin(config: &Config, ids: &dyn crate::base::id::Ids) -> String {
+    let host = config.server.public_url.host_str().unwrap_or("localhost").to_owned();
+    format!("{host}/audit/{:016x}", ids.next_random() as u64)
+}
+
+/// The verifier key of the signing seed, in the form of C2SP `signed-note`:
+/// `<name>+<hex of the first 4 bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ key)>+<base64(0x01 ‖ key)>`.
+fn verifier_key(seed: Option<&Secret>, name: &str) -> Result<String, Problem> {
+    use sha2::Digest as _;
+    let public = ed25519_dalek::SigningKey::from_bytes(&master_key(seed)?).verifying_key();
+    let mut key = vec![0x01];
+    key.extend_from_slice(public.as_bytes());
+    let mut hash = sha2::Sha256::new();
+    hash.update(name.as_bytes());
+    hash.update(b"\n");
+    hash.update(&key);
+    let id = hex::encode(&hash.finalize()[..4]);
+    Ok(format!("{name}+{id}+{}", crate::features::audit::encode_hash(&key)))
+}
+
+fn master_key(secret: Option<&Secret>) -> Result<[u8; 32], Problem> {
+    let text = secret.map_or("", Secret::expose);
+    let bytes = hex::decode(text).map_err(|_| Problem::internal("a key is not hexadecimal"))?;
+    bytes.try_into().map_err(|_| Problem::internal("a key has not 32 bytes"))
+}
+
+fn read_extra_ca(path: Option<&Path>) -> Result<Option<Vec<u8>>, Problem> {
+    path.map(|p| {
+        std::fs::read(p).map_err(|e| Problem::refused(format!("EXTRA_CA_FILE: {} cannot be read: {e}", p.display())))
+    })
+    .transpose()
+}
+
+/// Every job handler of the product.
+fn handlers(config: &Config, stores: &Stores, connectors: &Connectors) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
+    let mut all = access::jobs(AccessJobs { connectors: connectors.clone() });
+    all.extend(workflow::jobs(WorkflowJobs {
+        connectors: connectors.clone(),
+        stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
+    }));
+    all.push(mail_handler(config, stores)?);
+    Ok(all)
+}
+
+fn mail_handler(config: &Config, _: &Stores) -> Result<Arc<dyn JobHandler>, Problem> {
+    use crate::features::notifications::jobs::SendMail;
+    use crate::platform::mail::Mailer;
+    let mailer = Mailer::new(
+        config.mail.smtp_url.as_ref().map(Secret::expose),
+        &config.mail.from,
+        config.data_dir.join("outbox"),
+    )?;
+    Ok(Arc::new(SendMail::new(mailer)))
+}

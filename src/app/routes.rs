@@ -1,0 +1,134 @@
+//! All routes in one place, and the document that describes them.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::routing::get;
+use tokio_util::sync::CancellationToken;
+use utoipa::OpenApi;
+use utoipa_axum::router::OpenApiRouter;
+
+use super::App;
+use crate::config::Config;
+use crate::features::health::Check;
+use crate::features::health::checks::{Checks, Probe};
+use crate::features::settings::api::StartedSettings;
+use crate::features::settings::{Source, Started};
+use crate::features::{access, audit, connectors, health, identity, jobs, notifications, settings, syslog, workflow};
+use crate::platform::http::limits::{Limits, Rates};
+use crate::platform::http::middleware::{Frame, wrap};
+use crate::platform::http::ui;
+use crate::platform::queue::QueueRuntime;
+use crate::platform::telemetry::{Telemetry, parse_filter};
+
+#[derive(OpenApi)]
+#[openapi(info(title = "Tenure", description = "Access that ends on time."))]
+struct Document;
+
+/// What is known only once the parts run.
+pub(super) struct Live {
+    pub(super) queue: Arc<QueueRuntime>,
+    pub(super) telemetry: Telemetry,
+    pub(super) stopping: CancellationToken,
+}
+
+/// What the environment says about settings.
+pub(super) fn started_settings(config: &Config) -> StartedSettings {
+    fn started<T: Clone>((value, set): &(T, bool)) -> Started<T> {
+        Started { value: value.clone(), source: if *set { Source::Environment } else { Source::Default } }
+    }
+    let operation = &config.operation;
+    StartedSettings {
+        stuck_run_timeout_minutes: started(&operation.stuck_run_timeout_minutes),
+        log_retention_days: started(&operation.log_retention_days),
+        log_level: started(&operation.log_level),
+    }
+}
+
+/// The whole HTTP service.
+pub(super) fn router(app: &App, live: &Live) -> Router {
+    let (api, mut document) = features(app, live).split_for_parts();
+    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
+    let document = Arc::new(document.to_json().unwrap_or_else(|_| "{}".to_owned()));
+    let api = api.route(
+        "/api/openapi.json",
+        get(move || {
+            let text = document.as_str().to_owned();
+            async move { ([("content-type", "application/json")], text) }
+        }),
+    );
+    let server = &app.config.server;
+    let rates = Rates {
+        account: server.rates.account,
+        address: server.rates.address,
+        sign_in: server.rates.sign_in,
+        hooks: server.rates.hooks,
+    };
+    let frame = Frame {
+        authenticate: Arc::new(app.identity.clone()),
+        clock: Arc::clone(&app.clock),
+        ids: Arc::clone(&app.ids),
+        secure: app.config.is_secure(),
+        origins: server.allowed_origins.clone().into(),
+        trust_proxy: server.trust_proxy,
+        limits: Arc::new(Limits::new(rates, Arc::clone(&app.clock))),
+    };
+    wrap(api.fallback(ui::serve), frame)
+}
+
+fn features(app: &App, live: &Live) -> OpenApiRouter {
+    let store = app.store.clone();
+    let telemetry = live.telemetry.clone();
+    let level: settings::api::LevelPort = Arc::new(move |filter, apply| {
+        if apply { telemetry.set_filter(filter) } else { parse_filter(filter).map(drop) }
+    });
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(identity::api::routes(identity::api::IdentityApi {
+            identity: app.identity.clone(),
+            setup: app.setup.clone(),
+            secure: app.config.is_secure(),
+        }))
+        .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
+        .merge(health::api::routes(health::api::HealthApi {
+            checks: Checks::new(store.clone(), app.queue_store.clone(), probes(app, live)),
+            stopping: live.stopping.clone(),
+            store: store.clone(),
+            started_at: app.clock.now(),
+        }))
+        .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
+        .merge(settings::api::routes(settings::api::SettingsApi {
+            store: store.clone(),
+            started: started_settings(&app.config),
+            level,
+        }))
+        .merge(syslog::api::routes(syslog::api::SyslogApi { logs: app.logs.clone() }))
+        .merge(jobs::api::routes(jobs::api::JobsApi { store: store.clone() }))
+        .merge(connectors::api::routes(connectors::api::ConnectorsApi {
+            store: store.clone(),
+            connectors: app.connectors.clone(),
+        }))
+        .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
+        .merge(access::routes(access::AccessApi { store: store.clone() }))
+        .merge(workflow::routes(workflow::WorkflowApi { store }))
+}
+
+/// Worker and scheduler decide; the others only tell.
+fn probes(app: &App, live: &Live) -> Vec<(&'static str, Probe)> {
+    let (worker, scheduler) = (Arc::clone(&live.queue), Arc::clone(&live.queue));
+    let of = |c: crate::platform::queue::Condition| {
+        Check::of((!c.ok).then(|| c.detail.unwrap_or_else(|| "stopped".to_owned())))
+    };
+    let mail = app.config.mail.smtp_url.is_some();
+    vec![
+        ("worker", Arc::new(move || of(worker.health().worker)) as Probe),
+        ("scheduler", Arc::new(move || of(scheduler.health().scheduler)) as Probe),
+        (
+            "mail",
+            Arc::new(move || {
+                let mut check = Check::of(None);
+                check.backend = Some(if mail { "smtp" } else { "outbox" });
+                check
+            }) as Probe,
+        ),
+    ]
+}

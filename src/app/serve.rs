@@ -1,0 +1,132 @@
+//! Starting and ending in order.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::routes::{Live, router};
+use super::App;
+use crate::base::clock::SharedClock;
+use crate::base::id::Ids as _;
+use crate::base::problem::Problem;
+use crate::config::data_dir::DataDir;
+use crate::config::{AppEnv, Config};
+use crate::features::{syslog, workflow};
+use crate::platform::clock::{SystemClock, SystemIds};
+use crate::platform::http::{Server, tls};
+use crate::platform::lifecycle::{Lifecycle, Step};
+use crate::platform::queue::{Parts, QueueRuntime};
+use crate::platform::telemetry::Telemetry;
+
+/// The exit status of a start that the configuration or the data directory does not allow.
+const EX_CONFIG: u8 = 78;
+
+/// A process that takes requests.
+#[derive(Debug)]
+pub struct Running {
+    /// The parts.
+    pub app: App,
+    /// `http://host:port` or `https://…`, with the real port.
+    pub base: String,
+    server: Server,
+    queue: Arc<QueueRuntime>,
+    life: Lifecycle,
+    _claim: DataDir,
+}
+
+/// `tenure serve`: starts, prints where it listens, runs until a signal, ends in order.
+pub async fn serve(config: Config) -> ExitCode {
+    let running = match start(config, Arc::new(SystemClock)).await {
+        Ok(running) => running,
+        Err(problem) => return refuse(&problem),
+    };
+    match running.app.setup.token().await {
+        Ok(Some(token)) => {
+            println!("Tenure is running at {}\n\nFirst start: create the administrator with this one-time token:\n  {token}", running.base);
+        }
+        Ok(None) => println!("Tenure is running at {}", running.base),
+        Err(problem) => tracing::error!(?problem, "the setup token could not be made"),
+    }
+    running.until_stopped().await
+}
+
+/// Says why a start is refused.
+pub(super) fn refuse(problem: &Problem) -> ExitCode {
+    match problem {
+        Problem::Internal(cause) => {
+            eprintln!("tenure: {cause:?}");
+            ExitCode::FAILURE
+        }
+        other => {
+            eprintln!("tenure: {other}");
+            ExitCode::from(EX_CONFIG)
+        }
+    }
+}
+
+/// Claims the data directory, opens everything, begins to listen and to work.
+pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Problem> {
+    let claim = DataDir::claim(&config.data_dir)?;
+    if config.app_env == AppEnv::Development {
+        claim.make_keys(&mut config.keys, &SystemIds)?;
+    }
+    let (telemetry, records) = Telemetry::start(&config.operation.log_level.0);
+    let life = Lifecycle::new(Arc::new(SystemClock), config.operation.shutdown_grace);
+    life.heed_signals()?;
+    let tls = config.server.tls.as_ref().map(|(cert, key)| tls::server_config(cert, key)).transpose()?;
+    let app = App::open(config, clock, Arc::new(SystemIds)).await?;
+    tokio::spawn(syslog::ops::collect(app.logs.clone(), records));
+    // Downtime is not lack of progress: every running run is taken up again before a schedule fires.
+    app.store.write(workflow::runs::ops::resume_all).await?;
+    let queue = Arc::new(
+        QueueRuntime::start(Parts {
+            store: app.store.clone(),
+            queue_store: app.queue_store.clone(),
+            registry: app.registry.clone(),
+            clock: Arc::clone(&app.clock),
+            concurrency: app.config.operation.job_concurrency,
+        })
+        .await?,
+    );
+    let live = Live { queue: Arc::clone(&queue), telemetry, stopping: life.stopping() };
+    let host = &app.config.server.host;
+    let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
+    let address = format!("{shown}:{}", app.config.server.port);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let server = Server::start(&address, tls, router(&app, &live)).await?;
+    app.outbound.set_own_listeners(vec![server.local_addr]);
+    let base = format!("{scheme}://{shown}:{}", server.local_addr.port());
+    tracing::info!(base, version = env!("CARGO_PKG_VERSION"), boot = %boot_id(), "Tenure is running");
+    // Outside systemd there is nobody to notify.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    Ok(Running { app, base, server, queue, life, _claim: claim })
+}
+
+fn boot_id() -> String {
+    format!("{:08x}", SystemIds.next_random() as u32)
+}
+
+impl Running {
+    /// Waits for a signal, then ends in the runbook's order.
+    pub async fn until_stopped(self) -> ExitCode {
+        self.life.stopped().await;
+        self.stop().await
+    }
+
+    /// Ends in the runbook's order: connections, requests, worker, stores.
+    pub async fn stop(self) -> ExitCode {
+        let Self { app, server, queue, life, .. } = self;
+        life.begin("stop");
+        let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
+        let patience = life.deadline().since(SystemClock.now());
+        let stopping = life.step(Step::StopAccepting, async { server.stop_accepting() }).await;
+        let whole = life.step(Step::FinishRequests, stopping.finish(patience)).await;
+        let drained = life.step(Step::DrainWorker, queue.drain(life.deadline())).await;
+        if !whole || drained.released > 0 {
+            tracing::warn!(requests_cut = !whole, jobs_released = drained.released, "not everything finished in time");
+        }
+        life.step(Step::CloseStores, app.close()).await;
+        ExitCode::SUCCESS
+    }
+}
+
+use crate::base::clock::Clock as _;

@@ -1,0 +1,161 @@
+//! Use cases around definitions.
+
+use serde_json::json;
+
+use super::validate::validate;
+use super::{Definition, Workflow, WorkflowStatus, store};
+use crate::base::access::Principal;
+use crate::base::id::WorkflowId;
+use crate::base::problem::{FieldError, Problem};
+use crate::features::audit::{self, Entry};
+use crate::platform::store::Tx;
+
+/// Adds a draft of a new workflow.
+pub fn create(tx: &Tx<'_>, by: &Principal, definition: Definition) -> Result<Workflow, Problem> {
+    let id: WorkflowId = tx.new_id();
+    let workflow = draft(tx, by, id.to_string(), id, definition);
+    store::insert_workflow(tx, &workflow)?;
+    record(tx, by, "workflow.created", None, &workflow)?;
+    Ok(workflow)
+}
+
+fn draft(tx: &Tx<'_>, by: &Principal, key: String, id: WorkflowId, definition: Definition) -> Workflow {
+    Workflow {
+        id,
+        key,
+        version: 0,
+        status: WorkflowStatus::Draft,
+        definition,
+        created_by: by.person.clone(),
+        created_at: tx.now(),
+        updated_at: tx.now(),
+        published_at: None,
+    }
+}
+
+/// Changes a draft.
+pub fn update(tx: &Tx<'_>, by: &Principal, id: &WorkflowId, definition: Definition) -> Result<Workflow, Problem> {
+    let mut workflow = store::get_workflow(tx, id)?;
+    must_be_draft(&workflow, "changed")?;
+    if workflow.definition == definition {
+        return Ok(workflow);
+    }
+    let before = workflow.clone();
+    workflow.definition = definition;
+    workflow.updated_at = tx.now();
+    store::update_workflow(tx, &workflow)?;
+    record(tx, by, "workflow.updated", Some(&before), &workflow)?;
+    Ok(workflow)
+}
+
+/// Removes a draft.
+pub fn delete(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<(), Problem> {
+    let workflow = store::get_workflow(tx, id)?;
+    must_be_draft(&workflow, "deleted")?;
+    store::delete_workflow(tx, id)?;
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action: "workflow.deleted",
+            entity: "workflow",
+            entity_id: id.to_string(),
+            reason: None,
+            prev: Some(state(&workflow)),
+            new: None,
+        },
+    )
+}
+
+/// Makes a draft the active version; the one before is deprecated.
+pub fn publish(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow, Problem> {
+    let mut workflow = store::get_workflow(tx, id)?;
+    must_be_draft(&workflow, "published")?;
+    let found = validate(&workflow.definition);
+    if !found.valid {
+        let field = |path: &str| format!("definition.{path}");
+        let errors =
+            found.errors.into_iter().map(|e| FieldError { field: field(&e.path), message: e.message }).collect();
+        return Err(Problem::Invalid { detail: "The definition has faults; mend them first.".to_owned(), errors });
+    }
+    if let Some(active) = store::find_by_status(tx, &workflow.key, WorkflowStatus::Active)? {
+        set_deprecated(tx, by, active)?;
+    }
+    let before = workflow.clone();
+    workflow.version = store::newest_version(tx, &workflow.key)? + 1;
+    workflow.status = WorkflowStatus::Active;
+    workflow.updated_at = tx.now();
+    workflow.published_at = Some(tx.now());
+    store::update_workflow(tx, &workflow)?;
+    record(tx, by, "workflow.published", Some(&before), &workflow)?;
+    Ok(workflow)
+}
+
+/// Takes the active version out of use; its runs go on.
+pub fn deprecate(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow, Problem> {
+    let workflow = store::get_workflow(tx, id)?;
+    if workflow.status != WorkflowStatus::Active {
+        return Err(Problem::Conflict("Only an active version can be deprecated.".to_owned()));
+    }
+    set_deprecated(tx, by, workflow)
+}
+
+fn set_deprecated(tx: &Tx<'_>, by: &Principal, mut workflow: Workflow) -> Result<Workflow, Problem> {
+    let before = workflow.clone();
+    workflow.status = WorkflowStatus::Deprecated;
+    workflow.updated_at = tx.now();
+    store::update_workflow(tx, &workflow)?;
+    record(tx, by, "workflow.deprecated", Some(&before), &workflow)?;
+    Ok(workflow)
+}
+
+/// Clones a version into a draft of the same workflow.
+pub fn create_version(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow, Problem> {
+    let from = store::get_workflow(tx, id)?;
+    if let Some(open) = store::find_by_status(tx, &from.key, WorkflowStatus::Draft)? {
+        return Err(Problem::Conflict(format!("There is a draft already: {}. Publish or delete it first.", open.id)));
+    }
+    let workflow = draft(tx, by, from.key, tx.new_id(), from.definition);
+    store::insert_workflow(tx, &workflow)?;
+    record(tx, by, "workflow.created", None, &workflow)?;
+    Ok(workflow)
+}
+
+/// Clones a version into a draft of a new workflow.
+pub fn duplicate(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow, Problem> {
+    let mut definition = store::get_workflow(tx, id)?.definition;
+    definition.name = format!("{} (copy)", definition.name);
+    create(tx, by, definition)
+}
+
+fn must_be_draft(workflow: &Workflow, what: &str) -> Result<(), Problem> {
+    if workflow.status == WorkflowStatus::Draft {
+        return Ok(());
+    }
+    Err(Problem::Conflict(format!("Only a draft can be {what}. Make a new version first.")))
+}
+
+fn state(w: &Workflow) -> serde_json::Value {
+    json!({ "name": w.definition.name, "version": w.version, "status": w.status, "definition": w.definition })
+}
+
+fn record(
+    tx: &Tx<'_>,
+    by: &Principal,
+    action: &'static str,
+    before: Option<&Workflow>,
+    after: &Workflow,
+) -> Result<(), Problem> {
+    audit::append(
+        tx,
+        by,
+        Entry {
+            action,
+            entity: "workflow",
+            entity_id: after.id.to_string(),
+            reason: None,
+            prev: before.map(state),
+            new: Some(state(after)),
+        },
+    )
+}

@@ -1,0 +1,109 @@
+//! SQL of workflow versions.
+
+use super::{Workflow, WorkflowStatus};
+use crate::base::id::WorkflowId;
+use crate::base::problem::Problem;
+use crate::params;
+use crate::platform::store::{Json, Row, Tx};
+
+const COLUMNS: &str = "id, key, version, status, definition, created_by, created_at, updated_at, published_at";
+
+fn workflow(r: &Row<'_>) -> Result<Workflow, Problem> {
+    let status: String = r.get("status")?;
+    Ok(Workflow {
+        id: r.get("id")?,
+        key: r.get("key")?,
+        version: r.get("version")?,
+        status: WorkflowStatus::parse(&status)
+            .ok_or_else(|| Problem::internal(format!("unknown workflow status {status}")))?,
+        definition: r.get::<Json<super::Definition>>("definition")?.0,
+        created_by: r.get("created_by")?,
+        created_at: r.get("created_at")?,
+        updated_at: r.get("updated_at")?,
+        published_at: r.get("published_at")?,
+    })
+}
+
+/// The version with this id.
+pub fn find_workflow(tx: &Tx<'_>, id: &WorkflowId) -> Result<Option<Workflow>, Problem> {
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM workflow WHERE id = ?1"), params![id], workflow)
+}
+
+/// The version with this id; missing is a problem.
+pub fn get_workflow(tx: &Tx<'_>, id: &WorkflowId) -> Result<Workflow, Problem> {
+    find_workflow(tx, id)?.ok_or_else(|| Problem::missing("workflow", id))
+}
+
+/// Versions after `after` by id, narrowed by status and by a part of the name.
+pub fn list_workflows(
+    tx: &Tx<'_>,
+    status: Option<WorkflowStatus>,
+    q: Option<&str>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Workflow>, Problem> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM workflow
+             WHERE id > ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR instr(lower(name), lower(?3)) > 0)
+             ORDER BY id LIMIT ?4"
+        ),
+        params![after.unwrap_or(""), status.map(WorkflowStatus::as_str), q, limit],
+        workflow,
+    )
+}
+
+/// All versions of a workflow, the newest first.
+pub fn list_versions(tx: &Tx<'_>, key: &str) -> Result<Vec<Workflow>, Problem> {
+    tx.query(&format!("SELECT {COLUMNS} FROM workflow WHERE key = ?1 ORDER BY id DESC"), params![key], workflow)
+}
+
+/// The version of this workflow with this status.
+pub fn find_by_status(tx: &Tx<'_>, key: &str, status: WorkflowStatus) -> Result<Option<Workflow>, Problem> {
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM workflow WHERE key = ?1 AND status = ?2"),
+        params![key, status.as_str()],
+        workflow,
+    )
+}
+
+/// Stores a new version.
+pub fn insert_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
+    let d = &w.definition;
+    tx.execute(
+        "INSERT INTO workflow (id, key, version, name, description, category, status, definition, created_by,
+                               created_at, updated_at, published_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        params![
+            w.id, w.key, w.version, d.name, d.description, d.category, w.status.as_str(), Json(d), w.created_by,
+            w.created_at, w.updated_at, w.published_at
+        ],
+    )?;
+    Ok(())
+}
+
+/// Stores what changed of a version.
+pub fn update_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
+    let d = &w.definition;
+    tx.execute(
+        "UPDATE workflow SET version = ?2, name = ?3, description = ?4, category = ?5, status = ?6, definition = ?7,
+                             updated_at = ?8, published_at = ?9
+         WHERE id = ?1",
+        params![
+            w.id, w.version, d.name, d.description, d.category, w.status.as_str(), Json(d), w.updated_at,
+            w.published_at
+        ],
+    )?;
+    Ok(())
+}
+
+/// Removes a draft.
+pub fn delete_workflow(tx: &Tx<'_>, id: &WorkflowId) -> Result<(), Problem> {
+    tx.execute("DELETE FROM workflow WHERE id = ?1 AND status = 'draft'", params![id])?;
+    Ok(())
+}
+
+/// The highest number among the versions.
+pub fn newest_version(tx: &Tx<'_>, key: &str) -> Result<u32, Problem> {
+    tx.scalar("SELECT coalesce(max(version), 0) FROM workflow WHERE key = ?1", params![key])
+}

@@ -1,0 +1,54 @@
+//! Workflows: definitions, the engine that carries runs, the people who decide in them.
+//!
+//! # Invariants
+//! - A run stays on the version it started with.
+//! - Every run ends or waits for something that has a name.
+//! - Nobody decides about their own request.
+//!
+//! # Not here
+//! What a granted role means in a connected system (the access feature).
+
+pub mod approvals;
+pub mod definitions;
+pub mod engine;
+pub mod runs;
+
+use std::sync::Arc;
+
+use crate::features::connectors::Connectors;
+use crate::features::settings::Started;
+use crate::platform::http::Routes;
+use crate::platform::queue::JobHandler;
+use crate::platform::store::Store;
+
+/// What the routes need.
+#[derive(Debug, Clone)]
+pub struct WorkflowApi {
+    /// The business database.
+    pub store: Store,
+}
+
+/// The routes of workflows, runs and approvals.
+pub fn routes(state: WorkflowApi) -> Routes {
+    Routes::new()
+        .merge(definitions::api::routes(state.clone()))
+        .merge(runs::api::routes(state.clone()))
+        .merge(approvals::api::routes(state))
+}
+
+/// What the jobs need.
+#[derive(Debug, Clone)]
+pub struct WorkflowJobs {
+    /// Connected systems.
+    pub connectors: Connectors,
+    /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
+    pub stuck_run_timeout: Started<u32>,
+}
+
+/// The jobs of this feature.
+pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
+    vec![
+        Arc::new(runs::jobs::AdvanceRun { connectors: needs.connectors }),
+        Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
+    ]
+}

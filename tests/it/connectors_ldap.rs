@@ -1,0 +1,132 @@
+//! The LDAP driver against a real OpenLDAP server.
+
+use serde_json::{Value, json};
+use tenure::features::connectors::{CallFailure, Kind};
+
+use crate::support::connectors::Bench;
+use crate::support::slapd::{ADMIN_DN, ADMIN_PASSWORD, BASE_DN, Slapd};
+
+const GROUP: &str = "cn=researchers,ou=groups,dc=example,dc=org";
+
+fn ada() -> String {
+    format!("uid=ada,ou=people,{BASE_DN}")
+}
+
+async fn ldap(bench: &Bench, config: Value, password: &str) -> tenure::base::id::ConnectorId {
+    bench.connector(Kind::Ldap, config, &[("password", password)]).await
+}
+
+fn changed(answer: Result<Value, CallFailure>) -> bool {
+    answer.expect("done")["changed"].as_bool().expect("a boolean")
+}
+
+fn present(answer: Result<Value, CallFailure>) -> bool {
+    answer.expect("looked")["present"].as_bool().expect("a boolean")
+}
+
+/// What is there already, or gone already, is success; the answer says that nothing changed.
+#[tokio::test]
+async fn entries_and_members_come_and_go_and_every_command_may_be_repeated() {
+    let slapd = Slapd::start().await;
+    let bench = Bench::start(None).await;
+    let id = ldap(&bench, json!({ "url": slapd.url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    assert_eq!(bench.connectors.test(&id).await.expect("tested").output["ok"], true);
+
+    let entry = json!({
+        "dn": ada(),
+        "attributes": { "objectClass": ["inetOrgPerson"], "uid": "ada", "cn": "Ada", "sn": "Lovelace" },
+    });
+    let dn = json!({ "dn": ada() });
+    assert!(!present(bench.call(&id, "has_entry", &dn).await));
+    assert!(changed(bench.call(&id, "add_entry", &entry).await));
+    assert!(!changed(bench.call(&id, "add_entry", &entry).await));
+    assert!(present(bench.call(&id, "has_entry", &dn).await));
+    let mail = json!({ "dn": ada(), "attributes": { "mail": "ada@example.org" } });
+    assert!(changed(bench.call(&id, "set_attributes", &mail).await));
+
+    let member = json!({ "groupDn": GROUP, "memberDn": ada() });
+    assert!(!present(bench.call(&id, "has_member", &member).await));
+    assert!(changed(bench.call(&id, "add_member", &member).await));
+    assert!(!changed(bench.call(&id, "add_member", &member).await));
+    assert!(present(bench.call(&id, "has_member", &member).await));
+    assert!(changed(bench.call(&id, "remove_member", &member).await));
+    assert!(!changed(bench.call(&id, "remove_member", &member).await));
+    assert!(!present(bench.call(&id, "has_member", &member).await));
+
+    assert!(changed(bench.call(&id, "delete_entry", &dn).await));
+    assert!(!changed(bench.call(&id, "delete_entry", &dn).await));
+    assert!(!present(bench.call(&id, "has_entry", &dn).await));
+}
+
+/// Two attempts of one job can meet; one of them is told by the server that it came second.
+#[tokio::test]
+async fn commands_that_race_all_succeed() {
+    let slapd = Slapd::start().await;
+    let bench = Bench::start(None).await;
+    let id = ldap(&bench, json!({ "url": slapd.url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let member = json!({ "groupDn": GROUP, "memberDn": ada() });
+    for command in ["add_member", "remove_member"] {
+        let calls = (0..8).map(|_| bench.call(&id, command, &member));
+        let answers = futures::future::join_all(calls).await;
+        assert_eq!(answers.into_iter().filter(|a| changed(a.clone())).count(), 1, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn a_failure_says_what_to_mend_and_holds_no_secret() {
+    let slapd = Slapd::start().await;
+    let bench = Bench::start(None).await;
+    let wrong = ldap(&bench, json!({ "url": slapd.url, "bindDn": ADMIN_DN }), "wrong-password").await;
+    let failure = bench.call(&wrong, "has_entry", &json!({ "dn": BASE_DN })).await.expect_err("refused");
+    assert_eq!(failure.code, "ldap_49");
+    assert!(!failure.retryable);
+    assert!(failure.message.contains("password is wrong") && !failure.message.contains("wrong-password"));
+
+    let id = ldap(&bench, json!({ "url": slapd.url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let cases = [
+        ("add_entry", json!({ "dn": "uid=x,ou=nowhere,dc=example,dc=org", "attributes": { "objectClass": "account" } }), "ldap_32"),
+        ("add_entry", json!({ "dn": "no dn at all", "attributes": { "objectClass": "account" } }), "ldap_34"),
+        ("add_entry", json!({ "dn": ada(), "attributes": { "objectClass": "inetOrgPerson" } }), "ldap_65"),
+        ("remove_member", json!({ "groupDn": GROUP, "memberDn": ADMIN_DN }), "ldap_65"),
+        ("delete_entry", json!({ "dn": format!("ou=groups,{BASE_DN}") }), "ldap_66"),
+        ("add_entry", json!({ "dn": ada() }), "bad_params"),
+        ("add_entry", json!({ "dn": ada(), "attributes": {}, "more": 1 }), "bad_params"),
+        ("drop_everything", json!({}), "unknown_command"),
+    ];
+    for (command, params, code) in cases {
+        let failure = bench.call(&id, command, &params).await.expect_err(code);
+        assert_eq!((failure.code.as_str(), failure.retryable), (code, false), "{params}");
+    }
+
+    let url = slapd.url.clone();
+    drop(slapd);
+    let gone = ldap(&bench, json!({ "url": url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let failure = bench.call(&gone, "has_entry", &json!({ "dn": BASE_DN })).await.expect_err("gone");
+    assert_eq!((failure.code.as_str(), failure.retryable), ("unreachable", true));
+}
+
+/// The certificate is judged by the host's name, and trusted through `EXTRA_CA_FILE` alone.
+#[tokio::test]
+async fn a_private_ca_is_trusted_only_when_it_is_given() {
+    let slapd = Slapd::start_tls().await;
+    let ldaps = slapd.tls_url.clone().expect("with TLS");
+    let start_tls = slapd.url.replace("127.0.0.1", "localhost");
+    let by_address = ldaps.replace("localhost", "127.0.0.1");
+    let configs = [json!({ "url": ldaps, "bindDn": ADMIN_DN }), json!({ "url": start_tls, "bindDn": ADMIN_DN, "startTls": true })];
+    let dn = json!({ "dn": BASE_DN });
+
+    let strict = Bench::start(None).await;
+    let trusting = Bench::start(slapd.ca_pem.as_deref()).await;
+    for config in configs {
+        let id = ldap(&strict, config.clone(), ADMIN_PASSWORD).await;
+        let failure = strict.call(&id, "has_entry", &dn).await.expect_err("not trusted");
+        assert_eq!((failure.code.as_str(), failure.retryable), ("tls", false), "{}", failure.message);
+        let id = ldap(&trusting, config, ADMIN_PASSWORD).await;
+        assert!(present(trusting.call(&id, "has_entry", &dn).await));
+        let tested = trusting.connectors.test(&id).await.expect("tested");
+        assert_eq!(tested.output["warning"], Value::Null);
+    }
+    let id = ldap(&trusting, json!({ "url": by_address, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let failure = trusting.call(&id, "has_entry", &dn).await.expect_err("another name");
+    assert_eq!(failure.code, "tls", "{}", failure.message);
+}
