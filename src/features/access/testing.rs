@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::assignments::{Assignment, EndReason, ops as assignments, ops::NewAssignment};
 use super::documents::ops::{self as documents, NewDocument};
@@ -29,6 +30,14 @@ pub struct FakeSystem {
     members: Mutex<BTreeSet<String>>,
     pub broken: Mutex<bool>,
     pub changes: Mutex<Vec<String>>,
+    /// When set, `add` tells that it was reached, then waits for a permit.
+    pub gate: Mutex<Option<Arc<Gate>>>,
+}
+
+/// Where a call stands still until the test lets it go on.
+pub struct Gate {
+    pub reached: Semaphore,
+    pub go: Semaphore,
 }
 
 impl Calls for FakeSystem {
@@ -36,6 +45,11 @@ impl Calls for FakeSystem {
         Box::pin(async move {
             if *self.broken.lock().unwrap() {
                 return Err(Problem::unavailable("the system is down", 1));
+            }
+            let gate = self.gate.lock().unwrap().clone().filter(|_| call.command == "add");
+            if let Some(gate) = gate {
+                gate.reached.add_permits(1);
+                gate.go.acquire().await.unwrap().forget();
             }
             let member = call.params["account"].as_str().unwrap().to_owned();
             let mut members = self.members.lock().unwrap();

@@ -1,8 +1,12 @@
 //! Assignments against a real store, the real job handlers and a connected system that can fail.
 
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+
 use super::*;
 use crate::base::time::Timestamp;
-use crate::features::access::testing::{Bench, at};
+use crate::features::access::testing::{Bench, Gate, at};
 use crate::platform::queue::names;
 
 #[test]
@@ -145,4 +149,43 @@ async fn an_end_that_is_not_ahead_is_refused() {
     let role = bench.role("reader", &entitlement, &[]).await;
     let refused = bench.grant(&role, Some(at("2031-03-01T08:00:00Z"))).await.unwrap_err();
     assert_eq!(refused.status(), 422);
+}
+
+/// The withdrawal comes while the call that gives is out: what is given late is taken away again.
+#[tokio::test]
+async fn a_withdrawal_wins_over_a_call_that_is_out() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &[]).await;
+    let gate = Arc::new(Gate { reached: Semaphore::new(0), go: Semaphore::new(0) });
+    *bench.system.gate.lock().unwrap() = Some(Arc::clone(&gate));
+    let id = bench.grant(&role, None).await.unwrap();
+    let meanwhile = async {
+        gate.reached.acquire().await.unwrap().forget();
+        bench.revoke(&id).await;
+        assert_eq!(bench.assignment(&id).await.state, AssignmentState::Revoking);
+        gate.go.add_permits(1);
+    };
+    tokio::join!(bench.run(), meanwhile);
+    bench.run().await;
+    assert!(!bench.holds());
+    assert_eq!(*bench.system.changes.lock().unwrap(), ["add", "remove"]);
+    assert_eq!(bench.assignment(&id).await.state, AssignmentState::Revoked);
+}
+
+/// A role that starts at the instant another one ends takes over what they share.
+#[tokio::test]
+async fn a_role_that_follows_on_leaves_no_gap() {
+    let bench = Bench::start().await;
+    let shared = bench.entitlement().await;
+    let (first, second) = (bench.role("a", &shared, &[]).await, bench.role("b", &shared, &[]).await);
+    let change = at("2031-03-01T08:30:00Z");
+    let ending = bench.grant(&first, Some(change)).await.unwrap();
+    let following = bench.grant_from(&second, change, None).await.unwrap();
+    bench.run().await;
+    bench.clock.set(change);
+    bench.run().await;
+    assert_eq!(bench.assignment(&ending).await.state, AssignmentState::Expired);
+    assert_eq!(bench.assignment(&following).await.state, AssignmentState::Active);
+    assert_eq!(*bench.system.changes.lock().unwrap(), ["add"]);
 }
