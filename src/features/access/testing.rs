@@ -108,7 +108,7 @@ impl Bench {
         )
         .unwrap();
         let system = Arc::new(FakeSystem::default());
-        let mut handlers = super::job_handlers(system.clone());
+        let mut handlers = super::handlers(system.clone());
         handlers.push(Arc::new(AdvanceRun));
         let queue = InlineQueue::start(store.clone(), Registry::new(handlers)).await.unwrap();
         let (person, connector) = store
