@@ -109,10 +109,11 @@ pub fn begin(tx: &Tx<'_>, by: &Principal, job: &JobId, id: &GrantId, wanted: Wan
     if !grant.needs(wanted) {
         return Ok(Begin::Done);
     }
-    if let Some(holder) = store::find_flight(tx, &grant.person_id, &grant.entitlement_id)? {
-        if holder != *job && is_running(tx, &holder)? {
-            return Ok(Begin::Busy(tx.now().plus(STAND_BACK)));
-        }
+    if let Some(holder) = store::find_flight(tx, &grant.person_id, &grant.entitlement_id)?
+        && holder != *job
+        && is_running(tx, &holder)?
+    {
+        return Ok(Begin::Busy(tx.now().plus(STAND_BACK)));
     }
     if wanted == Wanted::Absent && store::has_other_need(tx, &grant)? {
         let assignment = grant.assignment_id.clone();
