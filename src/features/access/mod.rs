@@ -13,9 +13,12 @@ pub mod documents;
 pub mod entitlements;
 pub mod grants;
 pub mod roles;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
+use crate::features::connectors::Connectors;
 use crate::platform::http::Routes;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
@@ -33,8 +36,20 @@ pub mod names {
     pub const EXPIRE_DOCUMENT: &str = "expire-document";
 }
 
-/// Every job handler of this feature; `calls` is the way out to connected systems.
-pub fn job_handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
+/// What the jobs need.
+#[derive(Debug, Clone)]
+pub struct AccessJobs {
+    /// The way out to connected systems.
+    pub connectors: Connectors,
+}
+
+/// Every job handler of this feature.
+pub fn jobs(parts: AccessJobs) -> Vec<Arc<dyn JobHandler>> {
+    handlers(Arc::new(parts.connectors))
+}
+
+/// The handlers over any way out.
+fn handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
     let mut handlers = grants::jobs::handlers(calls);
     handlers.extend(assignments::jobs::handlers());
     handlers.extend(documents::jobs::handlers());

@@ -1,0 +1,99 @@
+//! Documents: the boundary of their expiry, and what falls with them.
+
+use super::*;
+use crate::base::access::{ActorKind, Principal};
+use crate::base::id::PersonId;
+use crate::features::access::assignments::AssignmentState;
+use crate::features::access::testing::{Bench, at, by, document_of};
+use crate::platform::queue::names;
+
+/// The expiry instant itself already counts; one millisecond before does not.
+#[test]
+fn a_document_is_expired_from_its_instant_on() {
+    let person: PersonId = "per_00000000000000000000000000".parse().unwrap();
+    let document = document_of(&person, Timestamp::from_millis(1_000));
+    for (now, expired) in [(0, false), (999, false), (1_000, true), (1_001, true)] {
+        assert_eq!(document.is_expired(Timestamp::from_millis(now)), expired, "{now}");
+        assert_eq!(document.is_live(Timestamp::from_millis(now)), !expired, "{now}");
+    }
+}
+
+#[tokio::test]
+async fn a_role_falls_with_its_document_at_the_expiry_instant() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &["certificate"]).await;
+    assert!(bench.grant(&role, None).await.unwrap_err().to_string().contains("certificate"));
+    let end = at("2031-03-01T08:30:00Z");
+    bench.document("certificate", end).await;
+    let id = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    bench.clock.set(Timestamp::from_millis(end.as_millis() - 1));
+    bench.run().await;
+    assert!(bench.holds());
+    bench.clock.set(end);
+    bench.run().await;
+    assert!(!bench.holds());
+    let ended = bench.assignment(&id).await;
+    assert_eq!(ended.state, AssignmentState::Revoked);
+    assert!(ended.end_reason.unwrap().starts_with("document expired"));
+}
+
+/// The safety net alone does the same, and a second time does nothing.
+#[tokio::test]
+async fn the_hourly_check_revokes_what_the_instant_missed() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &["certificate"]).await;
+    bench.document("certificate", at("2031-03-01T08:30:00Z")).await;
+    let id = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    bench
+        .write(|tx| tx.execute("DELETE FROM job WHERE name = 'expire-document'", &[]).map(drop))
+        .await
+        .unwrap();
+    bench.clock.set(at("2031-03-01T08:40:00Z"));
+    for _ in 0..2 {
+        bench.queue.run_job(names::DOCUMENT_EXPIRY_CHECK).await.unwrap();
+        bench.run().await;
+    }
+    assert!(!bench.holds());
+    assert_eq!(bench.assignment(&id).await.state, AssignmentState::Revoked);
+    assert_eq!(*bench.system.changes.lock().unwrap(), ["add", "remove"]);
+}
+
+#[tokio::test]
+async fn a_withdrawn_document_takes_its_roles_along() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &["certificate"]).await;
+    let document = bench.document("certificate", at("2032-03-01T00:00:00Z")).await;
+    let id = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    bench.write(move |tx| ops::withdraw(tx, &by(), &document, None)).await.unwrap();
+    bench.run().await;
+    assert_eq!(bench.assignment(&id).await.state, AssignmentState::Revoked);
+    assert!(!bench.holds());
+}
+
+#[tokio::test]
+async fn nobody_reviews_their_own_document() {
+    let bench = Bench::start().await;
+    let person = bench.person.clone();
+    let own = Principal { kind: ActorKind::Person, person: Some(person.clone()), ..by() };
+    let refused = bench
+        .write(move |tx| {
+            let new = ops::NewDocument {
+                kind: "certificate".into(),
+                person: person.clone(),
+                valid_from: tx.now(),
+                expires_at: at("2032-01-01T00:00:00Z"),
+                run: None,
+            };
+            let id = ops::submit(tx, &own, new)?.id;
+            ops::approve(tx, &own, &id, None)
+        })
+        .await
+        .unwrap_err();
+    assert_eq!(refused.status(), 403);
+}

@@ -65,7 +65,7 @@ pub fn withdraw_all(tx: &Tx<'_>, by: &Principal, assignment: &AssignmentId) -> R
             // Calls are stored before the first one goes out: without them nothing was ever given.
             leave(tx, by, grant, "never provisioned")?;
         } else if store::has_other_need(tx, &grant)? {
-            leave(tx, by, grant, "another assignment needs it")?;
+            hand_over(tx, by, grant)?;
         } else {
             grant.state = GrantState::Deprovisioning;
             store::update_grant(tx, &grant)?;
@@ -109,14 +109,15 @@ pub fn begin(tx: &Tx<'_>, by: &Principal, job: &JobId, id: &GrantId, wanted: Wan
     if !grant.needs(wanted) {
         return Ok(Begin::Done);
     }
-    if let Some(holder) = store::find_flight(tx, &grant.person_id, &grant.entitlement_id)? {
-        if holder != *job && is_running(tx, &holder)? {
-            return Ok(Begin::Busy(tx.now().plus(STAND_BACK)));
-        }
+    if let Some(holder) = store::find_flight(tx, &grant.person_id, &grant.entitlement_id)?
+        && holder != *job
+        && is_running(tx, &holder)?
+    {
+        return Ok(Begin::Busy(tx.now().plus(STAND_BACK)));
     }
     if wanted == Wanted::Absent && store::has_other_need(tx, &grant)? {
         let assignment = grant.assignment_id.clone();
-        leave(tx, by, grant, "another assignment needs it")?;
+        hand_over(tx, by, grant)?;
         settle(tx, by, &assignment)?;
         return Ok(Begin::Done);
     }
@@ -198,6 +199,13 @@ pub fn note_failure(
     }
     record(tx, by, "grant.failed", &grant, grant.last_error.clone(), before)?;
     settle(tx, by, &grant.assignment_id)
+}
+
+/// Ends a grant whose entitlement another assignment needs. That one inherits the calls: were it to end
+/// before its own first call, what stands in the connected system would otherwise stay for ever.
+fn hand_over(tx: &Tx<'_>, by: &Principal, grant: GrantRow) -> Result<(), Problem> {
+    store::inherit_calls(tx, &grant)?;
+    leave(tx, by, grant, "another assignment needs it")
 }
 
 /// Ends a grant without a call.

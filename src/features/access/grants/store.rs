@@ -79,15 +79,30 @@ pub fn list_open(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Gra
     )
 }
 
-/// Whether another assignment that has begun and not ended needs the same for the same person.
+/// Whether another assignment that has begun, or is due to, and has not ended needs the same for the
+/// same person. One that starts at the instant another ends leaves no gap.
 pub fn has_other_need(tx: &Tx<'_>, grant: &GrantRow) -> Result<bool, Problem> {
     tx.scalar(
         "SELECT EXISTS (
              SELECT 1 FROM access_grant g JOIN assignment a ON a.id = g.assignment_id
              WHERE g.person_id = ?1 AND g.entitlement_id = ?2 AND g.id <> ?3 AND g.wanted = 'present'
-               AND a.state IN ('provisioning', 'active', 'partially_provisioned'))",
-        params![grant.person_id, grant.entitlement_id, grant.id],
+               AND (a.state IN ('provisioning', 'active', 'partially_provisioned')
+                    OR (a.state = 'scheduled' AND a.starts_at <= ?4)))",
+        params![grant.person_id, grant.entitlement_id, grant.id, tx.now()],
     )
+}
+
+/// Gives the calls of `grant` to those that need the same and have none yet.
+pub fn inherit_calls(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE access_grant SET calls = ?4
+         WHERE person_id = ?1 AND entitlement_id = ?2 AND id <> ?3 AND wanted = 'present' AND calls IS NULL
+           AND assignment_id IN (SELECT a.id FROM assignment a
+                                 WHERE a.state IN ('provisioning', 'active', 'partially_provisioned')
+                                    OR (a.state = 'scheduled' AND a.starts_at <= ?5))",
+        params![grant.person_id, grant.entitlement_id, grant.id, grant.calls.as_ref().map(Json), tx.now()],
+    )?;
+    Ok(())
 }
 
 /// Stores a new grant.

@@ -45,10 +45,10 @@ pub fn create_role(tx: &Tx<'_>, by: &Principal, new: NewRole) -> Result<Role, Pr
     if new.default_duration_days.is_some_and(|d| d == 0 || d > LONGEST_DAYS) {
         fault("defaultDurationDays".into(), format!("expected 1 to {LONGEST_DAYS}"));
     }
-    if let Some(owner) = &new.owner_id {
-        if find_person(tx, owner)?.is_none() {
-            fault("ownerId".into(), format!("there is no person {owner}"));
-        }
+    if let Some(owner) = &new.owner_id
+        && find_person(tx, owner)?.is_none()
+    {
+        fault("ownerId".into(), format!("there is no person {owner}"));
     }
     for (i, kind) in new.required_document_types.iter().enumerate() {
         if !is_type(kind) {
