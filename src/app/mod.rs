@@ -24,8 +24,7 @@ use crate::platform::queue::{JobHandler, Registry};
 use crate::platform::secrets::SecretBox;
 use crate::platform::store::{Durability, Geometry, MigrationSet, Options, Store};
 
-pub use routes::openapi_json;
-pub use serve::{Running, serve, start};
+pub use serve::{Running, print_openapi, serve, start};
 
 /// Everything that stands before the first request is taken.
 #[derive(Debug, Clone)]

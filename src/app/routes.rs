@@ -27,9 +27,35 @@ struct Document;
 
 /// What is known only once the parts run.
 pub(super) struct Live {
-    pub(super) queue: Arc<QueueRuntime>,
-    pub(super) telemetry: Telemetry,
+    pub(super) probes: Vec<(&'static str, Probe)>,
+    pub(super) level: settings::api::LevelPort,
     pub(super) stopping: CancellationToken,
+}
+
+impl Live {
+    /// The running parts of a server.
+    pub(super) fn new(app: &App, queue: &Arc<QueueRuntime>, telemetry: &Telemetry, stopping: CancellationToken) -> Self {
+        let telemetry = telemetry.clone();
+        let level: settings::api::LevelPort = Arc::new(move |filter, apply| {
+            if apply { telemetry.set_filter(filter) } else { parse_filter(filter).map(drop) }
+        });
+        Self { probes: probes(app, queue), level, stopping }
+    }
+
+    /// Nothing runs; for the description of the routes.
+    pub(super) fn none() -> Self {
+        Self { probes: Vec::new(), level: Arc::new(|_, _| Ok(())), stopping: CancellationToken::new() }
+    }
+}
+
+/// The document that describes every route.
+pub(super) fn openapi_json(app: &App) -> String {
+    document(features(app, &Live::none()).into_openapi())
+}
+
+fn document(mut document: utoipa::openapi::OpenApi) -> String {
+    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    document.to_json().unwrap_or_else(|_| "{}".to_owned())
 }
 
 /// What the environment says about settings.
@@ -47,13 +73,12 @@ pub(super) fn started_settings(config: &Config) -> StartedSettings {
 
 /// The whole HTTP service.
 pub(super) fn router(app: &App, live: &Live) -> Router {
-    let (api, mut document) = features(app, live).split_for_parts();
-    document.info.version = env!("CARGO_PKG_VERSION").to_owned();
-    let document = Arc::new(document.to_json().unwrap_or_else(|_| "{}".to_owned()));
+    let (api, description) = features(app, live).split_for_parts();
+    let text = Arc::new(document(description));
     let api = api.route(
         "/api/openapi.json",
         get(move || {
-            let text = document.as_str().to_owned();
+            let text = text.as_str().to_owned();
             async move { ([("content-type", "application/json")], text) }
         }),
     );
@@ -78,10 +103,6 @@ pub(super) fn router(app: &App, live: &Live) -> Router {
 
 fn features(app: &App, live: &Live) -> OpenApiRouter {
     let store = app.store.clone();
-    let telemetry = live.telemetry.clone();
-    let level: settings::api::LevelPort = Arc::new(move |filter, apply| {
-        if apply { telemetry.set_filter(filter) } else { parse_filter(filter).map(drop) }
-    });
     OpenApiRouter::with_openapi(Document::openapi())
         .merge(identity::api::routes(identity::api::IdentityApi {
             identity: app.identity.clone(),
@@ -90,7 +111,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), app.queue_store.clone(), probes(app, live)),
+            checks: Checks::new(store.clone(), app.queue_store.clone(), live.probes.clone()),
             stopping: live.stopping.clone(),
             store: store.clone(),
             started_at: app.clock.now(),
@@ -99,7 +120,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         .merge(settings::api::routes(settings::api::SettingsApi {
             store: store.clone(),
             started: started_settings(&app.config),
-            level,
+            level: Arc::clone(&live.level),
         }))
         .merge(syslog::api::routes(syslog::api::SyslogApi { logs: app.logs.clone() }))
         .merge(syslog::api::purge_routes(syslog::api::PurgeApi {
@@ -118,8 +139,8 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
 }
 
 /// Worker and scheduler decide; the others only tell.
-fn probes(app: &App, live: &Live) -> Vec<(&'static str, Probe)> {
-    let (worker, scheduler) = (Arc::clone(&live.queue), Arc::clone(&live.queue));
+fn probes(app: &App, queue: &Arc<QueueRuntime>) -> Vec<(&'static str, Probe)> {
+    let (worker, scheduler) = (Arc::clone(queue), Arc::clone(queue));
     let of = |c: crate::platform::queue::Condition| {
         Check::of((!c.ok).then(|| c.detail.unwrap_or_else(|| "stopped".to_owned())))
     };

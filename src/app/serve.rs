@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use super::routes::{Live, router};
+use super::routes::{Live, openapi_json, router};
 use super::App;
 use crate::base::clock::SharedClock;
 use crate::base::id::Ids as _;
@@ -19,6 +19,28 @@ use crate::platform::telemetry::Telemetry;
 
 /// The exit status of a start that the configuration or the data directory does not allow.
 const EX_CONFIG: u8 = 78;
+
+/// `tenure openapi`: the document of this version, made on an empty data directory that goes again.
+pub async fn print_openapi(mut config: Config) -> ExitCode {
+    let folder = std::env::temp_dir().join(format!("tenure-openapi-{}", std::process::id()));
+    config.data_dir.clone_from(&folder);
+    let result = async {
+        let claim = DataDir::claim(&config.data_dir)?;
+        claim.make_keys(&mut config.keys, &SystemIds)?;
+        let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
+        println!("{}", openapi_json(&app));
+        app.close().await;
+        Ok(())
+    }
+    .await;
+    if let Err(e) = std::fs::remove_dir_all(&folder) {
+        tracing::warn!(error = %e, "the temporary data directory was not removed");
+    }
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => refuse(&problem),
+    }
+}
 
 /// A process that takes requests.
 #[derive(Debug)]
@@ -86,7 +108,7 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
         })
         .await?,
     );
-    let live = Live { queue: Arc::clone(&queue), telemetry, stopping: life.stopping() };
+    let live = Live::new(&app, &queue, &telemetry, life.stopping());
     let host = &app.config.server.host;
     let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let address = format!("{shown}:{}", app.config.server.port);
