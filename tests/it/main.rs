@@ -1,1 +1,11 @@
-fn main(){}
+//! One binary for everything that needs the whole product.
+
+#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
+
+mod connectors;
+mod connectors_ldap;
+mod crash;
+mod demo;
+mod notifications;
+mod support;
+mod tidy;

@@ -128,7 +128,11 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
     if !path.starts_with("/api/") || path.starts_with("/api/health") {
         return next.run(request).await;
     }
-    let credentials = credentials(&request, address, frame.secure);
+    let mut credentials = credentials(&request, address, frame.secure);
+    if matches!(path, "/api/auth/login" | "/api/setup") {
+        // Whoever signs in anew needs nothing of the session before.
+        credentials.session = None;
+    }
     let with_session = credentials.session.is_some() && credentials.bearer.is_none();
     if credentials.unsafe_method && with_session && !from_our_origin(&frame, &request) {
         return Failure(Problem::Forbidden("This request comes from another site.".to_owned())).into_response();

@@ -1,5 +1,8 @@
 //! What the tests share: the real binary as a process, waiting for facts.
 
+pub mod connectors;
+pub mod slapd;
+
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

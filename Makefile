@@ -1,0 +1,45 @@
+# What one does here. `make help` lists it.
+SHELL := /bin/bash
+TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
+TENURE := $(abspath $(TARGET_DIR))/debug/tenure
+RELEASE := $(abspath $(TARGET_DIR))/release/tenure
+
+.PHONY: help demo run test check web bench soak dist
+
+help: ## list what one does here
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+
+demo: web ## run with a sample organisation; CHECK=1 goes through its story to the end and exits
+ifeq ($(CHECK),1)
+	scripts/need.sh slapd
+	cargo build --locked
+	$(TENURE) demo --check
+else
+	cargo build --locked
+	$(TENURE) demo
+endif
+
+run: web ## run the server on ./data
+	cargo build --locked
+	$(TENURE) serve
+
+web: ## build the web UI that the binary embeds
+	scripts/build-web.sh
+
+check: ## format-independent checks: types and lints of both languages
+	cargo clippy --locked --all-targets -- -D warnings
+	cd web && npm run check
+
+test: ## install what the tests need, build, run everything
+	scripts/test.sh
+
+bench: ## measure the store against bare rusqlite, at synchronous=FULL
+	cargo bench --locked --bench store
+
+soak: ## the long runs: 50 kills of the sample story
+	TENURE_KILLS=50 cargo test --locked --test it crash -- --nocapture
+
+dist: web ## the release binary
+	test -f web/dist/index.html
+	cargo build --locked --release
+	ls -l $(RELEASE)
