@@ -36,8 +36,8 @@ test: ## install what the tests need, build, run everything
 bench: ## measure the store against bare rusqlite, at synchronous=FULL
 	cargo bench --locked --bench store
 
-soak: ## the long runs: 50 kills of the sample story
-	TENURE_KILLS=50 cargo test --locked --test it crash -- --nocapture
+soak: ## the long runs: 500 kills of the sample story
+	TENURE_KILLS=500 cargo test --locked --test it crash -- --nocapture
 
 dist: web ## the release binary
 	test -f web/dist/index.html
