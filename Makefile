@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TENURE := $(abspath $(TARGET_DIR))/debug/tenure
-RELEASE := $(abspath $(TARGET_DIR))/release/tenure
+RELEASE := $(abspath $(TARGET_DIR))/x86_64-unknown-linux-gnu/release/tenure
 
 .PHONY: help demo run test check web bench soak dist
 
@@ -39,7 +39,7 @@ bench: ## measure the store against bare rusqlite, at synchronous=FULL
 soak: ## the long runs: 500 kills of the sample story
 	TENURE_KILLS=500 cargo test --locked --test it crash -- --nocapture
 
-dist: web ## the release binary
+dist: web ## the release binary: static, so that it needs nothing beside itself
 	test -f web/dist/index.html
-	cargo build --locked --release
+	RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --release --target x86_64-unknown-linux-gnu
 	ls -l $(RELEASE)

@@ -7,5 +7,6 @@ mod connectors_ldap;
 mod crash;
 mod demo;
 mod notifications;
+mod pool;
 mod support;
 mod tidy;
