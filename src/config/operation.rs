@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use super::Reader;
 use crate::platform::faults::Fault;
 
@@ -27,9 +29,9 @@ pub(super) fn read(r: &mut Reader) -> OperationConfig {
     let retention_set = r.is_set("LOG_RETENTION_DAYS");
     let level = r.text("LOG_LEVEL");
     if let Some(level) = &level
-        && let Err(e) = level.parse::<tracing_subscriber::filter::Targets>()
+        && let Err(e) = parse_filter(level)
     {
-        r.fault("LOG_LEVEL", Some(level), format!("a filter such as info or info,tenure=debug ({e})"));
+        r.fault("LOG_LEVEL", Some(level), e.trim_start_matches("expected "));
     }
     OperationConfig {
         job_concurrency: r.number("JOB_CONCURRENCY", 16, 1, 256),
@@ -39,6 +41,21 @@ pub(super) fn read(r: &mut Reader) -> OperationConfig {
         shutdown_grace: Duration::from_secs(r.number("SHUTDOWN_GRACE_SECONDS", 30, 1, 600)),
         faults: faults(r),
     }
+}
+
+/// Reads a filter such as `info,tenure=debug`.
+///
+/// A bare word must be a level: a misspelt one would be taken for a module and silence the log.
+pub fn parse_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let expected = |why: String| format!("expected a filter such as info or info,tenure=debug ({why})");
+    let unknown = text.split(',').map(str::trim).find(|part| {
+        !part.contains('=') && !part.contains("::") && !LEVELS.contains(&part.to_ascii_lowercase().as_str())
+    });
+    if let Some(word) = unknown {
+        return Err(expected(format!("{word:?} is no level")));
+    }
+    text.parse().map_err(|e: tracing_subscriber::filter::ParseError| expected(e.to_string()))
 }
 
 fn faults(r: &mut Reader) -> Vec<(String, Fault)> {
