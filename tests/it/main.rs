@@ -11,5 +11,6 @@ mod notifications;
 mod permissions;
 mod pool;
 mod schema;
+mod serve;
 mod support;
 mod tidy;
