@@ -145,6 +145,29 @@ impl<'c> Tx<'c> {
         self.drafts.borrow_mut().push(draft);
     }
 
+    /// Runs `f` so that a failure takes back what `f` changed and staged, and nothing else.
+    ///
+    /// The error of `f` is the answer; when the transaction itself is gone, that is reported instead,
+    /// and the caller must not go on.
+    pub fn savepoint<T>(&self, f: impl FnOnce(&Self) -> Result<T, Problem>) -> Result<Result<T, Problem>, Problem> {
+        let exec = |sql: &str| self.conn.execute_batch(sql).map_err(|e| from_sqlite(&e, sql));
+        let marks = (self.drafts.borrow().len(), self.after.borrow().len());
+        exec("SAVEPOINT inner_part")?;
+        match f(self) {
+            Ok(value) => {
+                exec("RELEASE inner_part")?;
+                Ok(Ok(value))
+            }
+            Err(problem) if self.conn.is_autocommit() => Err(problem),
+            Err(problem) => {
+                exec("ROLLBACK TO inner_part; RELEASE inner_part")?;
+                self.drafts.borrow_mut().truncate(marks.0);
+                self.after.borrow_mut().truncate(marks.1);
+                Ok(Err(problem))
+            }
+        }
+    }
+
     /// Runs `f` after the COMMIT, never when this transaction is rolled back.
     pub fn after_commit(&self, f: impl FnOnce() + Send + 'static) {
         self.after.borrow_mut().push(Box::new(f));

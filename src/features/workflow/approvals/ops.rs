@@ -5,11 +5,11 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::{Approval, ApprovalState, store};
-use crate::base::access::Principal;
+use crate::base::access::{Permission, Principal};
 use crate::base::id::{ApprovalId, PersonId, RunId};
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
-use crate::features::identity::accounts::store::people_with_role;
+use crate::features::identity::accounts::store::{find_by_person, people_with_role};
 use crate::features::identity::people::store::{get_person, group_members};
 use crate::features::notifications::{self, Message};
 use crate::features::workflow::definitions::{self, ApprovalConfig, Approver};
@@ -26,7 +26,7 @@ pub fn open(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &App
     let approvers = resolve(tx, run, &config.approvers)?;
     if approvers.is_empty() {
         return Err(Problem::refused(
-            "Nobody can decide: every approver is the requestor, the subject, or not active. An administrator has to name another one.",
+            "Nobody can decide: every approver is the requestor, the subject, not active, or without the permission to decide. An administrator has to name another one.",
         ));
     }
     let role_id = config.role.as_deref().map(|text| effects::find_role(tx, text)).transpose()?.map(|r| r.id);
@@ -57,7 +57,7 @@ pub fn open(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &App
     };
     notifications::ops::notify(tx, &approvers, message)?;
     let data = json!({ "approvalId": approval.id, "approvers": approvers });
-    log(tx, run, "approval.opened", None, &approval.title, &data)?;
+    log(tx, run, "approval.opened", &approval.title, &data)?;
     let new = json!({ "run": run.id, "title": approval.title, "approvers": approvers, "dueAt": approval.due_at });
     record(tx, by, "approval.opened", &approval.id, None, new)?;
     Ok(Event::Waits { visit, wait: Wait::Approval { id: approval.id.to_string() } })
@@ -87,7 +87,9 @@ fn resolve(tx: &Tx<'_>, run: &Run, approvers: &[Approver]) -> Result<Vec<PersonI
     let mut able = Vec::with_capacity(people.len());
     for id in people {
         let party = run.subject_id.as_ref() == Some(&id) || run.started_by.as_ref() == Some(&id);
-        if !party && get_person(tx, &id)?.active {
+        let account = find_by_person(tx, &id)?.filter(|a| a.active);
+        let may = account.is_some_and(|a| a.roles.iter().any(|r| r.allows(Permission::ApprovalDecide)));
+        if !party && may && get_person(tx, &id)?.active {
             able.push(id);
         }
     }

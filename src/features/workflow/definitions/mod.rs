@@ -106,7 +106,7 @@ impl VariableType {
 
 /// One step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", try_from = "WrittenStep")]
 pub struct Step {
     /// Its id, unique in the definition.
     pub id: String,
@@ -121,6 +121,34 @@ pub struct Step {
     /// Where the run goes, by outcome.
     #[serde(default)]
     pub transitions: Vec<Transition>,
+}
+
+/// A step as it is written; a field that is not one of these is a fault, not something to skip.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct WrittenStep {
+    id: String,
+    name: String,
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    config: Value,
+    #[serde(default)]
+    retry: Option<Retry>,
+    #[serde(default)]
+    transitions: Vec<Transition>,
+}
+
+impl TryFrom<WrittenStep> for Step {
+    type Error = String;
+
+    fn try_from(written: WrittenStep) -> Result<Self, String> {
+        let action = serde_json::json!({ "type": written.kind, "config": written.config });
+        let action =
+            serde_path_to_error::deserialize(action).map_err(|e| format!("step {}: {}: {}", written.id, e.path(), e.inner()))?;
+        let WrittenStep { id, name, retry, transitions, .. } = written;
+        Ok(Self { id, name, action, retry, transitions })
+    }
 }
 
 /// Where a run goes after an outcome.

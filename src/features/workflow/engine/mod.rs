@@ -257,7 +257,8 @@ impl Engine<'_> {
                 }
             }
             Event::Failed { visit, error, retryable } => {
-                if self.is_at(visit) {
+                // A failure that comes while the next try is waited for is of a try that is over.
+                if self.is_at(visit) && !self.waits_for_retry() {
                     self.fail(error, retryable);
                     self.burst();
                 }
@@ -276,6 +277,10 @@ impl Engine<'_> {
 
     fn is_at(&self, visit: u32) -> bool {
         self.state.at.as_ref().is_some_and(|at| at.visit == visit)
+    }
+
+    fn waits_for_retry(&self) -> bool {
+        self.state.at.as_ref().is_some_and(|at| matches!(at.wait, Some(Wait::Retry { .. })))
     }
 
     fn tick(&mut self) {
@@ -419,6 +424,10 @@ impl Engine<'_> {
         self.leave("error", Value::Null, Some(error));
     }
 
+    fn is_approval(&self, step: &str) -> bool {
+        self.definition.step(step).is_some_and(|s| matches!(s.action, Action::Approval(_)))
+    }
+
     fn record_left(&mut self, at: &Position, outcome: &str, output: Value, error: Option<StepError>) {
         self.effects.push(Effect::Left {
             visit: at.visit,
@@ -443,7 +452,10 @@ impl Engine<'_> {
         match (next(outcome), error) {
             (Some(to), _) => self.go_to(Some(to)),
             (None, None) => self.go_to(None),
-            (None, Some(_)) if self.definition.on_error == OnError::Continue => self.go_to(next("success")),
+            // Going on as if somebody had approved is what an approval is there to prevent.
+            (None, Some(_)) if self.definition.on_error == OnError::Continue && !self.is_approval(&at.step) => {
+                self.go_to(next("success"));
+            }
             (None, Some(error)) => {
                 let name = self.definition.step(&at.step).map_or(at.step.as_str(), |s| s.name.as_str());
                 self.end(EndStatus::Failed, Some(format!("{name}: {}", error.message)));

@@ -93,6 +93,34 @@ fn without_an_error_edge_the_run_fails_and_names_the_step() {
 }
 
 #[test]
+fn a_failed_approval_fails_the_run_even_where_errors_are_passed_over() {
+    let mut d = definition(json!([
+        { "id": "a", "name": "Review", "type": "approval", "config": { "title": "t", "approvers": [{ "group": "g" }] } },
+    ]));
+    d.on_error = OnError::Continue;
+    let (state, _) = start(&d, json!({}));
+    let error = StepError { message: "Nobody can decide.".to_owned(), code: "refused".to_owned() };
+    let (state, _) = advance(&d, &state, Event::Failed { visit: 1, error, retryable: false }, &scope(0));
+    assert_eq!(state.ended.map(|e| e.status), Some(EndStatus::Failed));
+}
+
+#[test]
+fn a_failure_of_an_earlier_try_is_ignored_while_the_next_is_waited_for() {
+    let d = definition(json!([
+        { "id": "a", "name": "A", "type": "connector", "config": { "connector": "x", "command": "y" },
+          "retry": { "count": 1, "backoffSeconds": 10 } },
+    ]));
+    let fail = Event::Failed {
+        visit: 1,
+        error: StepError { message: "no".to_owned(), code: "no".to_owned() },
+        retryable: true,
+    };
+    let (state, _) = start(&d, json!({}));
+    let (waiting, _) = advance(&d, &state, fail.clone(), &scope(0));
+    assert_eq!(advance(&d, &waiting, fail, &scope(1)), (waiting, Vec::new()));
+}
+
+#[test]
 fn a_long_loop_yields_after_a_burst() {
     let d = definition(json!([
         { "id": "a", "name": "A", "type": "condition", "config": { "cases": [], "default": "again" },

@@ -36,23 +36,29 @@ pub(super) fn perform(
     attempt: u32,
     action: Action,
 ) -> Result<Option<Event>, Problem> {
-    let result = match action {
-        Action::Approval(config) => approvals::ops::open(tx, by, run, visit, &config),
-        Action::DocumentRequest(config) => request_document(tx, run, visit, &config),
-        Action::Notification(config) => notify(tx, run, visit, &config),
-        Action::RoleGrant(config) => grant(tx, by, run, visit, &config),
-        Action::RoleRevoke(config) => revoke(tx, by, run, visit, &config),
-        Action::Connector(config) => {
-            let data = json!({ "visit": visit, "attempt": attempt, "connector": config.connector, "command": config.command });
-            let text = format!("{} on {}", config.command, config.connector);
-            log(tx, run, "effect.requested", None, &text, &data)?;
-            return Ok(None);
-        }
+    if let Action::Connector(config) = action {
+        let data =
+            json!({ "visit": visit, "attempt": attempt, "connector": config.connector, "command": config.command });
+        let text = format!("{} on {}", config.command, config.connector);
+        log(tx, run, "effect.requested", &text, &data)?;
+        return Ok(None);
+    }
+    let before = run.clone();
+    // What a refused step wrote before the refusal goes with it.
+    let result = tx.savepoint(|tx| match &action {
+        Action::Approval(config) => approvals::ops::open(tx, by, run, visit, config).map(Some),
+        Action::DocumentRequest(config) => request_document(tx, run, visit, config).map(Some),
+        Action::Notification(config) => notify(tx, run, visit, config).map(Some),
+        Action::RoleGrant(config) => grant(tx, by, run, visit, config).map(Some),
+        Action::RoleRevoke(config) => revoke(tx, by, run, visit, config).map(Some),
         // The engine computes these by itself.
-        Action::Condition(_) | Action::Set(_) | Action::Delay(_) | Action::End(_) => return Ok(None),
-    };
+        Action::Connector(_) | Action::Condition(_) | Action::Set(_) | Action::Delay(_) | Action::End(_) => Ok(None),
+    })?;
+    if result.is_err() {
+        *run = before;
+    }
     match result {
-        Ok(event) => Ok(Some(event)),
+        Ok(event) => Ok(event),
         // A rule that refuses is the step's failure; a database that is out is not.
         Err(problem) if (400..500).contains(&problem.status()) => Ok(Some(failed(visit, &problem))),
         Err(problem) => Err(problem),
@@ -92,7 +98,7 @@ fn request_document(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &DocumentReq
         kind: "document_request",
     };
     notifications::ops::notify(tx, std::slice::from_ref(&person), message)?;
-    log(tx, run, "step.waiting", None, &format!("Waits for {}", config.kind), &json!({ "visit": visit }))?;
+    log(tx, run, "step.waiting", &format!("Waits for {}", config.kind), &json!({ "visit": visit }))?;
     let wait = Wait::Document { document_type: config.kind.clone(), person: person.to_string() };
     Ok(Event::Waits { visit, wait })
 }
@@ -152,7 +158,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
             documents: evidence,
         },
     )?;
-    log(tx, run, "effect.requested", None, &format!("{} is being set up", role.name), &json!({ "assignmentId": id }))?;
+    log(tx, run, "effect.requested", &format!("{} is being set up", role.name), &json!({ "assignmentId": id }))?;
     if let Some(event) = assignment_settled(tx, visit, id.as_str())? {
         return Ok(event);
     }

@@ -1,5 +1,9 @@
 //! `advance-run` carries a run to its next wait or end; `stuck-run-recovery` fails stuck ones.
 
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -21,8 +25,15 @@ const PAGE: u32 = 100;
 /// Carries a run on.
 #[derive(Debug)]
 pub struct AdvanceRun {
-    /// Connected systems.
-    pub connectors: Connectors,
+    connectors: Connectors,
+    calling: Arc<Mutex<BTreeSet<RunId>>>,
+}
+
+impl AdvanceRun {
+    /// Calls through `connectors`.
+    pub fn new(connectors: Connectors) -> Self {
+        Self { connectors, calling: Arc::default() }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -45,53 +56,89 @@ impl JobHandler for AdvanceRun {
             let Payload { run_id } = serde_json::from_value(payload)
                 .map_err(|e| Problem::refused(format!("payload: {e}; expected {{\"runId\": \"run_…\"}}")))?;
             let wanted = run_id.clone();
-            let call = cx.store().read(move |tx| pending_call(tx, &wanted)).await?;
+            let pending = cx.store().read(move |tx| pending_call(tx, &wanted)).await?;
             let by = Principal::system("advance-run");
-            match call {
+            match pending {
                 None => cx.complete(move |tx| go_on(tx, &by, &run_id)).await,
-                Some(call) => {
-                    let key = format!("{run_id}/{}/{}", call.at.visit, call.at.attempt);
-                    let answer =
-                        self.connectors.call(&call.connector, &call.config.command, &call.config.params, &key).await;
-                    let visit = call.at.visit;
-                    let event = match answer {
-                        Ok(answer) => {
-                            Event::Finished { visit, outcome: "success".to_owned(), output: answer.output }
-                        }
-                        Err(failure) => Event::Failed {
-                            visit,
-                            retryable: failure.retryable,
-                            error: StepError { message: failure.message, code: failure.code },
-                        },
-                    };
-                    cx.complete(move |tx| ops::apply(tx, &by, &run_id, event.clone()).map(drop)).await
-                }
+                Some(pending) => self.call(cx, by, run_id, pending).await,
             }
         })
     }
 }
 
-/// A connector call that a run waits for.
-struct Call {
-    at: Position,
-    connector: ConnectorId,
-    config: ConnectorConfig,
+/// How long a second job of a run waits while the first one calls out.
+const BUSY: Duration = Duration::from_secs(2);
+
+impl AdvanceRun {
+    /// Calls the connected system and applies its answer. One call of a run is made at a time: this
+    /// process owns the data directory, so a set in memory is enough, and it is empty after a crash.
+    async fn call(&self, cx: &JobCx, by: Principal, run: RunId, pending: Pending) -> Result<(), Problem> {
+        let Some(_turn) = Turn::take(&self.calling, &run) else {
+            return cx.snooze(cx.store().clock().now().plus(BUSY)).await;
+        };
+        // The same for every try: a try whose answer was lost must not act twice.
+        let key = format!("{run}/{}", pending.at.visit);
+        let visit = pending.at.visit;
+        let event = match pending.call {
+            Err(error) => Event::Failed { visit, retryable: false, error },
+            Ok((connector, config)) => {
+                match self.connectors.call(&connector, &config.command, &config.params, &key).await {
+                    Ok(answer) => Event::Finished { visit, outcome: "success".to_owned(), output: answer.output },
+                    Err(failure) => Event::Failed {
+                        visit,
+                        retryable: failure.retryable,
+                        error: StepError { message: failure.message, code: failure.code },
+                    },
+                }
+            }
+        };
+        cx.complete(move |tx| ops::apply_call(tx, &by, &run, &pending.at, &event)).await
+    }
 }
 
-fn pending_call(tx: &Tx<'_>, id: &RunId) -> Result<Option<Call>, Problem> {
+/// The right to call out for a run, given back when dropped.
+struct Turn {
+    calling: Arc<Mutex<BTreeSet<RunId>>>,
+    run: RunId,
+}
+
+impl Turn {
+    fn take(calling: &Arc<Mutex<BTreeSet<RunId>>>, run: &RunId) -> Option<Self> {
+        let fresh = calling.lock().unwrap_or_else(PoisonError::into_inner).insert(run.clone());
+        fresh.then(|| Self { calling: Arc::clone(calling), run: run.clone() })
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.calling.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.run);
+    }
+}
+
+/// A connector call that a run waits for, or why it cannot be made.
+struct Pending {
+    at: Position,
+    call: Result<(ConnectorId, ConnectorConfig), StepError>,
+}
+
+fn pending_call(tx: &Tx<'_>, id: &RunId) -> Result<Option<Pending>, Problem> {
     let run = store::get_run(tx, id)?;
     let Some(at) = run.state.at.clone().filter(|at| at.wait == Some(Wait::Effect)) else { return Ok(None) };
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
-    let Some(rendered) = ops::rendered(tx, &run, &workflow.definition)? else { return Ok(None) };
-    let Action::Connector(config) = rendered else { return Ok(None) };
-    let connector = if config.connector.parse::<ConnectorId>().is_ok() {
-        ConnectorId::from_stored(config.connector.clone())
-    } else {
-        connectors::store::find_by_name(tx, &config.connector)?
-            .ok_or_else(|| Problem::missing("connector", &config.connector))?
-            .id
+    let config = match ops::rendered(tx, &run, &workflow.definition)? {
+        Some(Ok(Action::Connector(config))) => config,
+        Some(Err(error)) => return Ok(Some(Pending { at, call: Err(error) })),
+        Some(Ok(_)) | None => return Ok(None),
     };
-    Ok(Some(Call { at, connector, config }))
+    let found = match config.connector.parse::<ConnectorId>() {
+        Ok(id) => connectors::store::find_connector(tx, &id)?,
+        Err(_) => connectors::store::find_by_name(tx, &config.connector)?,
+    };
+    let call = found.map(|c| (c.id, config.clone())).ok_or_else(|| StepError {
+        message: format!("There is no connector {}.", config.connector),
+        code: "unknown_connector".to_owned(),
+    });
+    Ok(Some(Pending { at, call }))
 }
 
 /// Looks whether what the run waits for has come.

@@ -14,9 +14,12 @@ use crate::features::audit::{self, Entry};
 use crate::features::identity::people;
 use crate::features::workflow::approvals;
 use crate::features::workflow::definitions::{self, Definition, WorkflowStatus};
-use crate::features::workflow::engine::{self, Effect, EndStatus, Ended, Event, RunState, Scope, Wait};
+use crate::features::workflow::engine::{self, Effect, EndStatus, Ended, Event, Position, RunState, Scope, StepError, Wait};
 use crate::platform::queue::{JobDraft, enqueue, names};
 use crate::platform::store::Tx;
+
+/// Runs that are taken up in one transaction.
+const RESUMED: u32 = 100;
 
 /// Starts a run of an active version and carries it to its first wait.
 pub fn start(
@@ -54,7 +57,7 @@ pub fn start(
         ended_at: None,
     };
     store::insert_run(tx, &run)?;
-    log(tx, &mut run, "run.started", None, &format!("{} started it", by.name), &json!({}))?;
+    log(tx, &mut run, "run.started", &format!("{} started it", by.name), &json!({}))?;
     let new = json!({ "workflow": workflow.id, "name": workflow.definition.name, "version": workflow.version,
                       "subject": run.subject_id, "variables": run.state.vars });
     record(tx, by, "run.started", &run, None, new)?;
@@ -102,6 +105,23 @@ pub fn apply(tx: &Tx<'_>, by: &Principal, id: &RunId, event: Event) -> Result<Ru
     drive(tx, by, run, &workflow.definition, event)
 }
 
+/// Applies the outcome of a connector call, unless the run has left the place the call was made for.
+pub fn apply_call(tx: &Tx<'_>, by: &Principal, id: &RunId, at: &Position, event: &Event) -> Result<(), Problem> {
+    let mut run = store::get_run(tx, id)?;
+    if run.state.at.as_ref() != Some(at) {
+        return Ok(());
+    }
+    let (kind, text, outcome) = match event {
+        Event::Failed { error, .. } => ("effect.failed", error.message.clone(), "failed"),
+        _ => ("effect.completed", "The connected system answered".to_owned(), "done"),
+    };
+    log(tx, &mut run, kind, &text, &json!({ "visit": at.visit, "attempt": at.attempt }))?;
+    let new = json!({ "step": at.step, "visit": at.visit, "attempt": at.attempt, "outcome": outcome });
+    record(tx, by, "run.connector_called", &run, None, new)?;
+    let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
+    drive(tx, by, run, &workflow.definition, event.clone()).map(drop)
+}
+
 /// Applies a decision and writes down who made it.
 pub fn apply_decided(
     tx: &Tx<'_>,
@@ -116,7 +136,7 @@ pub fn apply_decided(
     if run.status.is_over() {
         return Err(Problem::Conflict(format!("The run is {} already.", run.status.as_str())));
     }
-    log(tx, &mut run, "approval.decided", None, &format!("{outcome} by {name}"), &output)?;
+    log(tx, &mut run, "approval.decided", &format!("{outcome} by {name}"), &output)?;
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
     drive(tx, by, run, &workflow.definition, Event::Finished { visit, outcome: outcome.to_owned(), output })
 }
@@ -180,7 +200,7 @@ fn tell(tx: &Tx<'_>, by: &Principal, run: &mut Run, definition: &Definition, eff
             let kind = definition.step(&step).map_or("", |s| s.action.kind());
             let name = name_of(&step);
             store::insert_step(tx, &run.id, visit, &step, &name, kind)?;
-            log(tx, run, "step.started", Some(&step), &name, &json!({ "visit": visit, "type": kind }))
+            log_in(tx, run, "step.started", Some(&step), &name, &json!({ "visit": visit, "type": kind }))
         }
         Effect::TriedAgain { visit, attempt } => store::update_step(tx, &run.id, visit, "running", Some(attempt)),
         Effect::Left { visit, step, outcome, output, error } => {
@@ -191,11 +211,11 @@ fn tell(tx: &Tx<'_>, by: &Principal, run: &mut Run, definition: &Definition, eff
             match error {
                 Some(error) => {
                     let text = format!("{name}: {}", error.message);
-                    log(tx, run, "step.failed", Some(&step), &text, &json!({ "visit": visit, "code": error.code }))
+                    log_in(tx, run, "step.failed", Some(&step), &text, &json!({ "visit": visit, "code": error.code }))
                 }
                 None => {
                     let data = json!({ "visit": visit, "outcome": outcome });
-                    log(tx, run, "step.completed", Some(&step), &format!("{name}: {outcome}"), &data)
+                    log_in(tx, run, "step.completed", Some(&step), &format!("{name}: {outcome}"), &data)
                 }
             }
         }
@@ -215,12 +235,18 @@ fn over(tx: &Tx<'_>, by: &Principal, run: &mut Run, ended: &Ended) -> Result<(),
         EndStatus::Cancelled => ("run.cancelled", "run.cancelled"),
     };
     let text = ended.reason.clone().unwrap_or_else(|| "The run is complete".to_owned());
-    log(tx, run, kind, None, &text, &json!({}))?;
+    log_in(tx, run, kind, None, &text, &json!({}))?;
     record(tx, by, action, run, ended.reason.clone(), json!({ "status": ended.status }))
 }
 
-/// Writes the next event of a run.
-pub(crate) fn log(
+/// Writes the next event of a run, in the step it is at.
+pub(crate) fn log(tx: &Tx<'_>, run: &mut Run, kind: &str, text: &str, data: &Value) -> Result<(), Problem> {
+    let step = run.state.at.as_ref().map(|at| at.step.clone());
+    log_in(tx, run, kind, step.as_deref(), text, data)
+}
+
+/// Writes the next event of a run, in a step that it may have left already.
+fn log_in(
     tx: &Tx<'_>,
     run: &mut Run,
     kind: &str,
@@ -246,12 +272,12 @@ fn record(
 }
 
 /// What the step at hand is to do, rendered again from the stored state: nothing changed since.
-pub(super) fn rendered(tx: &Tx<'_>, run: &Run, definition: &Definition) -> Result<Option<definitions::Action>, Problem> {
-    match engine::rendered(definition, &run.state, &scope(tx, run)?) {
-        None => Ok(None),
-        Some(Ok(action)) => Ok(Some(action)),
-        Some(Err(error)) => Err(Problem::refused(error.message)),
-    }
+pub(super) fn rendered(
+    tx: &Tx<'_>,
+    run: &Run,
+    definition: &Definition,
+) -> Result<Option<Result<definitions::Action, StepError>>, Problem> {
+    Ok(engine::rendered(definition, &run.state, &scope(tx, run)?))
 }
 
 /// What templates and conditions of a run see beside its variables.
@@ -309,12 +335,13 @@ pub fn fail_stuck(tx: &Tx<'_>, timeout_minutes: u32, limit: u32) -> Result<usize
     Ok(failed)
 }
 
-/// Takes every running run up again after a downtime, which is not a lack of progress.
-pub fn resume_all(tx: &Tx<'_>) -> Result<usize, Problem> {
-    let runs = store::list_running_before(tx, Timestamp::from_millis(i64::MAX), u32::MAX)?;
+/// Takes running runs up again after a downtime, which is not a lack of progress; call it until it
+/// answers 0. At most a page of runs is taken up in one transaction.
+pub fn resume_page(tx: &Tx<'_>) -> Result<usize, Problem> {
+    let runs = store::list_running_before(tx, tx.now(), RESUMED)?;
     let count = runs.len();
     for mut run in runs {
-        log(tx, &mut run, "run.resumed", None, "Taken up again after a restart", &json!({}))?;
+        log(tx, &mut run, "run.resumed", "Taken up again after a restart", &json!({}))?;
         finish(tx, run, &[None])?;
     }
     Ok(count)
