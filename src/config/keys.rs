@@ -45,7 +45,7 @@ fn one(r: &mut Reader, env: AppEnv, data_dir: &Path, index: usize) -> Option<Sec
     let set = r.is_set(name) || r.is_set(&format!("{name}_FILE"));
     let given = if set { r.secret(name) } else { kept(r, env, name, &data_dir.join("keys").join(file)) };
     match &given {
-        None if env == AppEnv::Production && !set && !r.is_faulty(name) => {
+        None if env == AppEnv::Production && !set && !r.is_faulty(name) && !r.is_faulty("DATA_DIR") => {
             r.fault(name, None, "a secret in production: run tenure init, or set it");
         }
         None => {}
@@ -61,6 +61,10 @@ fn one(r: &mut Reader, env: AppEnv, data_dir: &Path, index: usize) -> Option<Sec
 /// What `tenure init` put into `DATA_DIR/keys`; a file that is there and cannot be used is a fault,
 /// because making another key would lose what was sealed or signed with this one.
 fn kept(r: &mut Reader, env: AppEnv, name: &str, path: &Path) -> Option<Secret> {
+    // What is no folder holds no keys, and that is its own fault.
+    if r.is_faulty("DATA_DIR") {
+        return None;
+    }
     match path.try_exists() {
         Ok(true) => {}
         Ok(false) => return None,

@@ -42,11 +42,12 @@ pub(super) fn read(r: &mut Reader, env: AppEnv) -> OperationConfig {
 }
 
 /// To the filter's own syntax a word that is no level is a target, so `LOG_LEVEL=verbose` would
-/// silence everything; here a target always has its level.
+/// silence everything, and nothing is a level; here a level always stands there.
 fn is_filter(text: &str) -> bool {
     use tracing_subscriber::filter::{LevelFilter, Targets};
+    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
     text.parse::<Targets>().is_ok()
-        && text.split(',').all(|part| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok())
+        && text.split(',').all(|part| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level)))
 }
 
 fn faults(r: &mut Reader, env: AppEnv) -> Vec<(String, Fault)> {
