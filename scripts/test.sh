@@ -24,7 +24,6 @@ stage "web: unit tests" web test
 stage "web: budget" web budget
 stage "rust: build" cargo test --locked --no-run
 stage "rust: lints" cargo clippy --locked --all-targets -- -D warnings
-stage "demo: to the end" "$target/debug/tenure" demo --check
 stage "web: browser tests" e2e
 stage "rust: tests" cargo test --locked
 

@@ -150,6 +150,7 @@ impl Clock for ShiftedClock {
 pub struct SystemIds;
 
 impl Ids for SystemIds {
+    #[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system for randomness")]
     fn next_random(&self) -> u128 {
         let mut bytes = [0_u8; 16];
         getrandom::fill(&mut bytes).expect("the operating system gives random bytes");

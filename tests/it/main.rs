@@ -7,5 +7,8 @@ mod connectors_ldap;
 mod crash;
 mod demo;
 mod notifications;
+mod permissions;
+mod pool;
+mod schema;
 mod support;
 mod tidy;

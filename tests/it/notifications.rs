@@ -78,7 +78,7 @@ async fn a_message_is_mailed_with_its_link_and_marked() {
     let message = Message { subject: "Decide".into(), body: "Please.".into(), link, kind: "approval.opened" };
     let written = bench.store.write(move |tx| {
         let ada = person(tx, "ada")?;
-        ops::notify(tx, &[ada.clone()], message.clone())?;
+        ops::notify(tx, std::slice::from_ref(&ada), message.clone())?;
         Ok(ada)
     });
     let ada = written.await.expect("written");

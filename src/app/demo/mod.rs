@@ -48,6 +48,10 @@ pub async fn run(mut config: Config, options: DemoOptions) -> ExitCode {
     // Everything is on this machine: the sample laboratory, the sample directory.
     config.server.outbound_allow_loopback = true;
     let folder = config.data_dir.clone();
+    if options.check && folder.join("tenure.db").exists() {
+        eprintln!("tenure demo: --check needs an empty data directory; {} has data in it.", folder.display());
+        return ExitCode::from(2);
+    }
     let clock = Arc::new(ShiftedClock::default());
     if let Some(now) = options.now {
         clock.set(now);
@@ -103,12 +107,10 @@ impl Stage {
                 (lab, format!("http://{address}"))
             }
         };
-        let fresh = organisation::create_people(&running.app.store, &running.app.identity.passwords).await?;
+        organisation::create_people(&running.app.store, &running.app.identity.passwords).await?;
         let admin = Client::sign_in(&http, &running.base, ADMIN, PASSWORD).await?;
-        if fresh || admin.list("/api/workflows").await?.is_empty() {
-            let ldap = slapd.as_ref().map(|s| (s.url.clone(), s.password.clone()));
-            organisation::connect(&admin, &Systems { lab_url, ldap }).await?;
-        }
+        let ldap = slapd.as_ref().map(|s| (s.url.clone(), s.password.clone()));
+        organisation::connect(&admin, &Systems { lab_url, ldap }).await?;
         Ok(Self { http, lab, slapd })
     }
 

@@ -25,14 +25,14 @@ pub struct Systems {
     pub ldap: Option<(String, String)>,
 }
 
-/// Puts people and accounts into an empty store; false when they are there already.
-pub async fn create_people(store: &Store, passwords: &Passwords) -> Result<bool, Problem> {
+/// Puts people and accounts into an empty store.
+pub async fn create_people(store: &Store, passwords: &Passwords) -> Result<(), Problem> {
     let hash = passwords.hash(PASSWORD.to_owned()).await?;
     store
         .write(move |tx| {
             let by = Principal::system("demo");
             if people::store::find_by_email(tx, ADMIN)?.is_some() {
-                return Ok(false);
+                return Ok(());
             }
             let mut cast = Vec::new();
             for (name, email, role) in [
@@ -55,10 +55,18 @@ pub async fn create_people(store: &Store, passwords: &Passwords) -> Result<bool,
                 accounts::ops::create_account(tx, &by, &person.id, email, Some(hash.clone()), &[role])?;
                 cast.push(person.id);
             }
-            people::ops::create_group(tx, &by, REVIEWERS, &cast[2..3])?;
-            Ok(true)
+            people::ops::create_group(tx, &by, REVIEWERS, &cast[2..3])
         })
         .await
+}
+
+/// The object with this name, made unless it is there: a demo that was cut short goes on.
+async fn ensure(admin: &Client, path: &str, name: &str, body: Value) -> Result<Value, Problem> {
+    let known = admin.list(&format!("{path}?limit=200")).await?;
+    match known.into_iter().find(|o| o["name"] == name) {
+        Some(object) => Ok(object),
+        None => admin.post(path, body).await,
+    }
 }
 
 /// Connects the systems and publishes role and workflow, through the public API.
@@ -67,22 +75,20 @@ pub async fn connect(admin: &Client, systems: &Systems) -> Result<(), Problem> {
     if let Some((url, password)) = &systems.ldap {
         entitlements.push(directory(admin, url, password).await?);
     }
-    admin
-        .post(
-            "/api/roles",
-            json!({
-                "name": WORKFLOW,
-                "description": "Works with pseudonymised genome data in the secure laboratory.",
-                "ownerId": admin.person,
-                "defaultDurationDays": 365,
-                "requiredDocumentTypes": ["data-use-agreement", "training-certificate"],
-                "entitlementIds": entitlements,
-            }),
-        )
-        .await?;
+    let role = json!({
+        "name": WORKFLOW,
+        "description": "Works with pseudonymised genome data in the secure laboratory.",
+        "ownerId": admin.person,
+        "defaultDurationDays": 365,
+        "requiredDocumentTypes": ["data-use-agreement", "training-certificate"],
+        "entitlementIds": entitlements,
+    });
+    ensure(admin, "/api/roles", WORKFLOW, role).await?;
     let definition: Value = serde_json::from_str(DEFINITION).map_err(Problem::internal)?;
-    let workflow = admin.post("/api/workflows", json!({ "definition": definition })).await?;
-    admin.post(&format!("/api/workflows/{}/publish", text(&workflow, "/id")?), json!({})).await?;
+    let workflow = ensure(admin, "/api/workflows", WORKFLOW, json!({ "definition": definition })).await?;
+    if workflow["status"] == "draft" {
+        admin.post(&format!("/api/workflows/{}/publish", text(&workflow, "/id")?), json!({})).await?;
+    }
     Ok(())
 }
 
@@ -90,13 +96,14 @@ async fn entitlement(admin: &Client, name: &str, connector: &Value, commands: Va
     let mut body = commands;
     body["name"] = json!(name);
     body["connectorId"] = connector["id"].clone();
-    text(&admin.post("/api/entitlements", body).await?, "/id")
+    text(&ensure(admin, "/api/entitlements", name, body).await?, "/id")
 }
 
 /// The built-in directory holds the project's group.
 async fn building(admin: &Client) -> Result<String, Problem> {
-    let connector =
-        admin.post("/api/connectors", json!({ "name": "Built-in directory", "kind": "directory", "config": { "createMissing": true } })).await?;
+    let name = "Built-in directory";
+    let body = json!({ "name": name, "kind": "directory", "config": { "createMissing": true } });
+    let connector = ensure(admin, "/api/connectors", name, body).await?;
     let member = json!({ "account": "{{ person.attributes.uid }}", "group": "genome-project" });
     let commands = json!({
         "provision": { "command": "add_member", "params": member },
@@ -109,8 +116,13 @@ async fn building(admin: &Client) -> Result<String, Problem> {
 /// The laboratory's access list, over HTTP.
 async fn laboratory(admin: &Client, url: &str) -> Result<String, Problem> {
     let config = json!({ "baseUrl": url, "auth": "none" });
+    let name = "Genome laboratory";
     let connector =
-        admin.post("/api/connectors", json!({ "name": "Genome laboratory", "kind": "http", "config": config })).await?;
+        ensure(admin, "/api/connectors", name, json!({ "name": name, "kind": "http", "config": config })).await?;
+    if connector["config"]["baseUrl"] != config["baseUrl"] {
+        // A demo that is started again has its laboratory on another port.
+        admin.patch(&format!("/api/connectors/{}", text(&connector, "/id")?), json!({ "config": config })).await?;
+    }
     let path = "/members/{{ person.attributes.uid }}";
     let commands = json!({
         "provision": { "command": "request", "params": { "method": "PUT", "path": path, "expectStatus": [200, 201] } },
@@ -130,7 +142,7 @@ async fn directory(admin: &Client, url: &str, password: &str) -> Result<String, 
         "config": { "url": url, "bindDn": ADMIN_DN },
         "secrets": { "password": password },
     });
-    let connector = admin.post("/api/connectors", body).await?;
+    let connector = ensure(admin, "/api/connectors", "Research directory", body).await?;
     let dn = format!("uid={{{{ person.attributes.uid }}}},ou=people,{BASE_DN}");
     let commands = json!({
         "provision": { "command": "add_entry", "params": { "dn": dn, "attributes": {

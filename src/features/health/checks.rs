@@ -22,6 +22,10 @@ const DISK_LOW: u64 = 512 * 1024 * 1024;
 /// Free space below which writing is about to fail, in bytes.
 const DISK_OUT: u64 = 32 * 1024 * 1024;
 
+/// Free space below which the disk counts as full. One write may still find room in what the
+/// write-ahead log already owns; the next one will not.
+const DISK_FULL: u64 = 256 * 1024;
+
 /// A check that another part supplies; it answers at once.
 pub type Probe = Arc<dyn Fn() -> Check + Send + Sync>;
 
@@ -67,13 +71,17 @@ impl Checks {
     }
 
     async fn ask(&self) -> Health {
-        let (database, mut embedded, audit, disk) = tokio::join!(
+        let (mut database, mut embedded, audit, (disk, full)) = tokio::join!(
             round_trip(&self.inner.store),
             round_trip(&self.inner.sessions),
             audit_head(&self.inner.store),
             disk(&self.inner.store),
         );
         embedded.backend = Some("embedded");
+        if full && database.status == CheckStatus::Ok {
+            let detail = "the disk that holds the data directory is full; free some space".to_owned();
+            database = Check { latency_ms: database.latency_ms, ..Check::of(Some(detail)) };
+        }
         let mut checks =
             BTreeMap::from([("database", database), ("redis", embedded), ("audit", audit), ("disk", disk)]);
         for (name, probe) in &self.inner.probes {
@@ -124,16 +132,16 @@ async fn audit_head(store: &Store) -> Check {
     }
 }
 
-/// How much room the file system of the data directory has.
-async fn disk(store: &Store) -> Check {
+/// How much room the file system of the data directory has, and whether that is none.
+async fn disk(store: &Store) -> (Check, bool) {
     let folder = store.path().parent().map(std::path::Path::to_owned).unwrap_or_default();
     // A file system that hangs must not hold a thread of the runtime.
     let free = tokio::task::spawn_blocking(move || {
         rustix::fs::statvfs(&folder).map(|s| s.f_bavail.saturating_mul(s.f_frsize))
     });
     match tokio::time::timeout(PATIENCE, free).await {
-        Ok(Ok(Ok(free))) => judge_free(free),
-        _ => Check::of(Some("the data directory cannot be looked at".to_owned())),
+        Ok(Ok(Ok(free))) => (judge_free(free), free < DISK_FULL),
+        _ => (Check::of(Some("the data directory cannot be looked at".to_owned())), false),
     }
 }
 

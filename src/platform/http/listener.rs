@@ -89,9 +89,16 @@ pub struct Finishing {
 impl Finishing {
     /// Waits for what is in flight for at most `patience`; true when nothing was cut.
     pub async fn finish(self, patience: Duration) -> bool {
-        let finish = async { self.task.await.ok()?.shutdown().await.into() };
-        let ended: Result<Option<()>, _> = tokio::time::timeout(patience, finish).await;
-        matches!(ended, Ok(Some(())))
+        let finish = async {
+            match self.task.await {
+                Ok(graceful) => {
+                    graceful.shutdown().await;
+                    true
+                }
+                Err(_) => false,
+            }
+        };
+        tokio::time::timeout(patience, finish).await.unwrap_or(false)
     }
 }
 

@@ -160,6 +160,24 @@ impl Store {
         }
     }
 
+    /// Like [`Store::read`], and when every reader is taken, on the writer between two batches.
+    ///
+    /// For the short reads without which nobody could look at a starved pool: who is signed in, and
+    /// the figures themselves.
+    pub async fn read_first<T, F>(&self, f: F) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
+        self.check_open()?;
+        if let Some(readers) = &self.inner.readers
+            && let Some(permit) = readers.try_permit()
+        {
+            return readers.run_with(permit, self.inner.clock.clone(), self.inner.ids.clone(), f).await;
+        }
+        self.inner.writer.read(f).await
+    }
+
     /// Runs `f` on the writer in a transaction of its own and answers after the COMMIT.
     ///
     /// `f` may run more than once and must touch nothing but the [`Tx`].

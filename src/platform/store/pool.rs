@@ -11,7 +11,7 @@ use std::time::Duration;
 use r2d2_sqlite::SqliteConnectionManager;
 use rusqlite::Connection;
 use serde::Serialize;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Durability};
 use super::tx::Tx;
@@ -114,6 +114,26 @@ impl Readers {
                 return Err(pool_out(self.timeout));
             }
         };
+        self.run_with(permit, clock, ids, f).await
+    }
+
+    /// A permit, if a reader is free right now.
+    pub(super) fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.gate).try_acquire_owned().ok()
+    }
+
+    /// Like [`Readers::run`], with a permit in hand.
+    pub(super) async fn run_with<T, F>(
+        &self,
+        permit: OwnedSemaphorePermit,
+        clock: SharedClock,
+        ids: SharedIds,
+        f: F,
+    ) -> Result<T, Problem>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
+    {
         let pool = self.pool.clone();
         let timeout = self.timeout;
         let work = move || {

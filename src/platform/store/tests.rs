@@ -187,7 +187,8 @@ async fn a_write_that_waited_too_long_is_never_carried_out() {
     while f.store.writer_stats().queued == 0 {
         tokio::task::yield_now().await;
     }
-    std::thread::sleep(Duration::from_millis(60));
+    // The deadline is monotonic, so only time itself brings it.
+    tokio::time::timeout(Duration::from_millis(60), std::future::pending::<()>()).await.expect_err("waits");
     go.send(()).expect("the blocker waits");
     blocker.await.expect("joins").expect("a begun write is answered");
     assert!(matches!(late.await.expect("joins"), Err(Problem::Unavailable { .. })));

@@ -118,14 +118,14 @@ impl Identity {
     /// The session behind a cookie, unless it is over.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
         let hash = token_hash(secret);
-        let found = self.sessions.read(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
+        let found = self.sessions.read_first(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
         Ok(found.and_then(|(session, now)| (!session.is_over(now)).then_some(session)))
     }
 
     async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
         let Some(session) = self.session(secret).await? else { return Ok(None) };
         let wanted = session.account_id.clone();
-        let account = self.store.read(move |tx| with_principal(tx, &wanted)).await?;
+        let account = self.store.read_first(move |tx| with_principal(tx, &wanted)).await?;
         let Some((account, principal, now)) = account else { return Ok(None) };
         if !account.active || account.epoch != session.epoch {
             return Ok(None);
@@ -151,7 +151,7 @@ impl Identity {
         let hash = token_hash(secret);
         let found = self
             .store
-            .read(move |tx| {
+            .read_first(move |tx| {
                 let Some(token) = accounts::store::find_token(tx, &hash)? else { return Ok(None) };
                 let found = with_principal(tx, &token.account_id)?;
                 Ok(found.map(|(account, principal, now)| (token, account, principal, now)))

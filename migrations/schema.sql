@@ -1,0 +1,488 @@
+-- The result of all migrations. Do not edit: `UPDATE_SCHEMA=1 cargo test --test it schema`.
+
+-- tenure.db
+
+CREATE TABLE access_grant (
+    id             TEXT    NOT NULL PRIMARY KEY,
+    assignment_id  TEXT    NOT NULL REFERENCES assignment (id),
+    person_id      TEXT    NOT NULL REFERENCES person (id),
+    entitlement_id TEXT    NOT NULL REFERENCES entitlement (id),
+    state          TEXT    NOT NULL CHECK (state IN ('pending', 'provisioned', 'failed', 'deprovisioning',
+                                                     'deprovisioned', 'orphaned')),
+    -- What is wanted: 'present' until the assignment ends, 'absent' from then on.
+    wanted         TEXT    NOT NULL CHECK (wanted IN ('present', 'absent')),
+    -- Goes up whenever what is wanted changes; an outcome that names an older one is discarded.
+    generation     INTEGER NOT NULL,
+    -- The calls as rendered when it was provisioned, so that the same account is taken away again.
+    calls          TEXT,
+    last_error     TEXT,
+    confirmed_at   INTEGER,
+    UNIQUE (assignment_id, entitlement_id)
+) STRICT;
+
+CREATE INDEX grant_by_need ON access_grant (person_id, entitlement_id);
+
+CREATE INDEX grant_open ON access_grant (id) WHERE state IN ('pending', 'failed', 'deprovisioning');
+
+CREATE TABLE account (
+    id            TEXT PRIMARY KEY,
+    person_id     TEXT NOT NULL UNIQUE REFERENCES person (id),
+    email         TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    password_hash TEXT,
+    active        INTEGER NOT NULL DEFAULT 1,
+    epoch         INTEGER NOT NULL DEFAULT 1,
+    created_at    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE account_role (
+    account_id TEXT NOT NULL REFERENCES account (id),
+    role       TEXT NOT NULL CHECK (role IN ('admin', 'resource_manager', 'approver', 'requestor', 'auditor')),
+    PRIMARY KEY (account_id, role)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX account_role_by_role ON account_role (role);
+
+CREATE TABLE api_token (
+    id           TEXT PRIMARY KEY,
+    account_id   TEXT NOT NULL REFERENCES account (id),
+    name         TEXT NOT NULL,
+    hash         BLOB NOT NULL UNIQUE,
+    scope        TEXT,
+    may_decide   INTEGER NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    last_used_at INTEGER,
+    revoked_at   INTEGER
+) STRICT;
+
+CREATE INDEX api_token_by_account ON api_token (account_id, id);
+
+CREATE TABLE approval (
+    id           TEXT PRIMARY KEY,
+    run_id       TEXT NOT NULL REFERENCES run (id),
+    visit        INTEGER NOT NULL,
+    step_name    TEXT NOT NULL,
+    title        TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
+    subject_id   TEXT REFERENCES person (id),
+    requested_by TEXT REFERENCES person (id),
+    role_id      TEXT REFERENCES role (id),
+    created_at   INTEGER NOT NULL,
+    due_at       INTEGER,
+    decided_at   INTEGER,
+    decided_by   TEXT REFERENCES person (id),
+    reason       TEXT,
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE INDEX approval_by_state ON approval (state, id);
+
+CREATE TABLE approval_approver (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    PRIMARY KEY (approval_id, person_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);
+
+CREATE TABLE assignment (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    person_id   TEXT    NOT NULL REFERENCES person (id),
+    role_id     TEXT    NOT NULL REFERENCES role (id),
+    state       TEXT    NOT NULL CHECK (state IN ('scheduled', 'provisioning', 'active', 'partially_provisioned',
+                                                  'expiring', 'revoking', 'expired', 'revoked')),
+    reason      TEXT    NOT NULL,
+    end_reason  TEXT,
+    run_id      TEXT,
+    granted_by  TEXT    NOT NULL,
+    starts_at   INTEGER NOT NULL,
+    expires_at  INTEGER,
+    created_at  INTEGER NOT NULL,
+    ended_at    INTEGER
+) STRICT;
+
+CREATE INDEX assignment_by_person ON assignment (person_id, id);
+
+CREATE INDEX assignment_by_role ON assignment (role_id, id);
+
+CREATE INDEX assignment_by_run ON assignment (run_id) WHERE run_id IS NOT NULL;
+
+CREATE INDEX assignment_due ON assignment (expires_at, id)
+    WHERE expires_at IS NOT NULL AND state IN ('scheduled', 'provisioning', 'active', 'partially_provisioned');
+
+CREATE INDEX assignment_start ON assignment (starts_at, id) WHERE state = 'scheduled';
+
+CREATE TABLE assignment_document (
+    assignment_id TEXT NOT NULL REFERENCES assignment (id),
+    document_id   TEXT NOT NULL REFERENCES document (id),
+    PRIMARY KEY (assignment_id, document_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX assignment_document_by_document ON assignment_document (document_id);
+
+CREATE TABLE audit_log (
+    seq       INTEGER PRIMARY KEY,
+    leaf      BLOB NOT NULL,
+    leaf_hash BLOB NOT NULL CHECK (length(leaf_hash) = 32),
+    -- Copies for filters; verification reads only the leaf and compares these with it.
+    at        INTEGER NOT NULL,
+    actor_id  TEXT NOT NULL,
+    action    TEXT NOT NULL,
+    entity    TEXT NOT NULL,
+    entity_id TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX audit_log_by_action ON audit_log (action, seq);
+
+CREATE INDEX audit_log_by_entity ON audit_log (entity, entity_id, seq);
+
+CREATE TRIGGER audit_log_in_sequence BEFORE INSERT ON audit_log
+WHEN NEW.seq IS NULL OR NEW.seq <> (SELECT coalesce(max(seq), 0) + 1 FROM audit_log)
+BEGIN SELECT RAISE(ABORT, 'the audit log is appended in sequence'); END;
+
+CREATE TRIGGER audit_log_no_delete BEFORE DELETE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+
+CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+
+CREATE TABLE audit_state (
+    seq   INTEGER NOT NULL REFERENCES audit_log (seq),
+    part  TEXT NOT NULL CHECK (part IN ('context', 'prev', 'new')),
+    salt  BLOB NOT NULL,
+    state BLOB,
+    PRIMARY KEY (seq, part)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE connector (
+    id         TEXT PRIMARY KEY,
+    -- GET /api/connectors by name; find_by_name.
+    name       TEXT NOT NULL UNIQUE,
+    kind       TEXT NOT NULL CHECK (kind IN ('directory', 'http', 'ldap')),
+    config     TEXT NOT NULL CHECK (json_valid(config)),
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE connector_secret (
+    connector_id TEXT NOT NULL REFERENCES connector (id) ON DELETE CASCADE,
+    name         TEXT NOT NULL,
+    sealed       BLOB NOT NULL,
+    changed_at   INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_account (
+    connector_id TEXT NOT NULL REFERENCES connector (id),
+    name         TEXT NOT NULL,
+    attributes   TEXT NOT NULL CHECK (json_valid(attributes)),
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_call (
+    connector_id TEXT NOT NULL REFERENCES connector (id),
+    call_key     TEXT NOT NULL,
+    command      TEXT NOT NULL,
+    params       TEXT NOT NULL,
+    output       TEXT NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, call_key)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_group (
+    connector_id TEXT NOT NULL REFERENCES connector (id),
+    name         TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, name)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE directory_member (
+    connector_id TEXT NOT NULL,
+    group_name   TEXT NOT NULL,
+    account_name TEXT NOT NULL,
+    added_at     INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, group_name, account_name),
+    FOREIGN KEY (connector_id, group_name) REFERENCES directory_group (connector_id, name) ON DELETE CASCADE,
+    FOREIGN KEY (connector_id, account_name) REFERENCES directory_account (connector_id, name) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX directory_member_by_account ON directory_member (connector_id, account_name);
+
+CREATE TABLE document (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    type        TEXT    NOT NULL,
+    person_id   TEXT    NOT NULL REFERENCES person (id),
+    state       TEXT    NOT NULL CHECK (state IN ('submitted', 'approved', 'rejected', 'withdrawn', 'expired')),
+    valid_from  INTEGER NOT NULL,
+    expires_at  INTEGER NOT NULL CHECK (expires_at > valid_from),
+    run_id      TEXT,
+    file_name   TEXT,
+    media_type  TEXT,
+    size_bytes  INTEGER,
+    sha256      TEXT,
+    created_at  INTEGER NOT NULL,
+    reviewed_by TEXT    REFERENCES person (id),
+    reviewed_at INTEGER
+) STRICT;
+
+CREATE INDEX document_by_person ON document (person_id, type, id);
+
+CREATE INDEX document_due ON document (expires_at, id) WHERE state IN ('submitted', 'approved');
+
+CREATE TABLE document_wait (
+    run_id    TEXT NOT NULL,
+    person_id TEXT NOT NULL REFERENCES person (id),
+    type      TEXT NOT NULL,
+    PRIMARY KEY (person_id, type, run_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX document_wait_by_run ON document_wait (run_id);
+
+CREATE TABLE entitlement (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    name         TEXT    NOT NULL UNIQUE,
+    connector_id TEXT    NOT NULL REFERENCES connector (id),
+    -- {command, params} with templates.
+    provision    TEXT    NOT NULL,
+    deprovision  TEXT    NOT NULL,
+    check_call   TEXT,
+    created_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE grant_flight (
+    person_id      TEXT NOT NULL REFERENCES person (id),
+    entitlement_id TEXT NOT NULL REFERENCES entitlement (id),
+    job_id         TEXT NOT NULL,
+    PRIMARY KEY (person_id, entitlement_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_member (
+    group_id  TEXT NOT NULL REFERENCES person_group (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    PRIMARY KEY (group_id, person_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_member_by_person ON group_member (person_id);
+
+CREATE TABLE job (
+    id            TEXT    NOT NULL PRIMARY KEY,
+    name          TEXT    NOT NULL,
+    payload       TEXT    NOT NULL,
+    -- A second job with the same key is not made while the first is open or done.
+    key           TEXT,
+    -- held: by our clock; handed: the queue has it; done, failed: the end.
+    state         TEXT    NOT NULL CHECK (state IN ('held', 'handed', 'done', 'failed')),
+    -- 1 while an attempt holds it. Left over by a crash, it counts as an attempt at the next start.
+    active        INTEGER NOT NULL DEFAULT 0 CHECK (active IN (0, 1)),
+    -- Goes up with each attempt; a result that carries an older number is discarded.
+    fence         INTEGER NOT NULL DEFAULT 0,
+    -- When it may start next.
+    run_at        INTEGER NOT NULL,
+    attempts_made INTEGER NOT NULL DEFAULT 0,
+    failed_reason TEXT,
+    -- The schedule whose slot this is, and whether the slot was missed first.
+    schedule      TEXT,
+    late          INTEGER NOT NULL DEFAULT 0 CHECK (late IN (0, 1)),
+    created_at    INTEGER NOT NULL,
+    processed_on  INTEGER,
+    finished_on   INTEGER
+) STRICT;
+
+CREATE INDEX job_finished ON job (state, finished_on, id) WHERE state IN ('done', 'failed');
+
+CREATE INDEX job_handed ON job (id, active, run_at) WHERE state = 'handed';
+
+CREATE INDEX job_held ON job (run_at, id) WHERE state = 'held';
+
+CREATE UNIQUE INDEX job_key ON job (key) WHERE key IS NOT NULL;
+
+CREATE INDEX job_name ON job (name, id);
+
+CREATE TABLE job_schedule (
+    name         TEXT    NOT NULL PRIMARY KEY,
+    cron         TEXT    NOT NULL,
+    timezone     TEXT    NOT NULL,
+    next_slot_at INTEGER,
+    last_slot_at INTEGER,
+    last_job_id  TEXT,
+    -- BullMQ's word for how the last slot's job stands.
+    last_state   TEXT
+) STRICT;
+
+CREATE TABLE notification (
+    id        TEXT PRIMARY KEY,
+    person_id TEXT NOT NULL REFERENCES person (id),
+    kind      TEXT NOT NULL,
+    subject   TEXT NOT NULL,
+    body      TEXT NOT NULL,
+    link      TEXT,
+    created_at INTEGER NOT NULL,
+    read_at   INTEGER,
+    mailed_at INTEGER
+) STRICT;
+
+CREATE INDEX notification_by_person ON notification (person_id, id);
+
+CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
+
+CREATE TABLE person (
+    id           TEXT PRIMARY KEY,
+    display_name TEXT NOT NULL,
+    email        TEXT NOT NULL COLLATE NOCASE UNIQUE,
+    manager_id   TEXT REFERENCES person (id),
+    active       INTEGER NOT NULL DEFAULT 1,
+    attributes   TEXT NOT NULL DEFAULT '{}',
+    created_at   INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE person_group (
+    id   TEXT PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE
+) STRICT;
+
+CREATE TABLE role (
+    id                      TEXT    NOT NULL PRIMARY KEY,
+    name                    TEXT    NOT NULL UNIQUE,
+    description             TEXT    NOT NULL,
+    owner_id                TEXT    REFERENCES person (id),
+    status                  TEXT    NOT NULL CHECK (status IN ('active', 'retired')),
+    default_duration_days   INTEGER CHECK (default_duration_days > 0),
+    required_document_types TEXT    NOT NULL,
+    created_at              INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE role_entitlement (
+    role_id        TEXT NOT NULL REFERENCES role (id),
+    entitlement_id TEXT NOT NULL REFERENCES entitlement (id),
+    PRIMARY KEY (role_id, entitlement_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run (
+    id           TEXT PRIMARY KEY,
+    workflow_id  TEXT NOT NULL REFERENCES workflow (id),
+    status       TEXT NOT NULL CHECK (status IN ('pending', 'running', 'waiting', 'completed', 'failed', 'cancelled')),
+    reason       TEXT,
+    started_by   TEXT REFERENCES person (id),
+    subject_id   TEXT REFERENCES person (id),
+    state        TEXT NOT NULL,
+    revision     INTEGER NOT NULL,
+    events       INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    ended_at     INTEGER
+) STRICT;
+
+CREATE INDEX run_by_starter ON run (started_by, id);
+
+CREATE INDEX run_by_status ON run (status, id);
+
+CREATE INDEX run_by_subject ON run (subject_id, id);
+
+CREATE INDEX run_by_workflow ON run (workflow_id, id);
+
+CREATE INDEX run_running_by_update ON run (updated_at) WHERE status = 'running';
+
+CREATE TABLE run_event (
+    run_id  TEXT NOT NULL REFERENCES run (id),
+    seq     INTEGER NOT NULL,
+    at      INTEGER NOT NULL,
+    kind    TEXT NOT NULL,
+    step_id TEXT,
+    text    TEXT NOT NULL,
+    data    TEXT NOT NULL,
+    PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run_step (
+    id            TEXT PRIMARY KEY,
+    run_id        TEXT NOT NULL REFERENCES run (id),
+    visit         INTEGER NOT NULL,
+    step_id       TEXT NOT NULL,
+    name          TEXT NOT NULL,
+    type          TEXT NOT NULL,
+    status        TEXT NOT NULL,
+    outcome       TEXT,
+    attempt       INTEGER NOT NULL,
+    output        TEXT,
+    error_code    TEXT,
+    error_message TEXT,
+    started_at    INTEGER NOT NULL,
+    ended_at      INTEGER,
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE TABLE schema_migration (
+            version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+            applied_at INTEGER NOT NULL) STRICT;
+
+CREATE TABLE setting (
+    name       TEXT PRIMARY KEY,
+    value      TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE workflow (
+    id           TEXT PRIMARY KEY,
+    key          TEXT NOT NULL,
+    version      INTEGER NOT NULL DEFAULT 0,
+    name         TEXT NOT NULL,
+    description  TEXT NOT NULL,
+    category     TEXT NOT NULL,
+    status       TEXT NOT NULL CHECK (status IN ('draft', 'active', 'deprecated')),
+    definition   TEXT NOT NULL,
+    created_by   TEXT REFERENCES person (id),
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    published_at INTEGER
+) STRICT;
+
+CREATE INDEX workflow_by_key ON workflow (key, version);
+
+CREATE INDEX workflow_by_status ON workflow (status, id);
+
+CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active';
+
+CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
+
+-- queue.db
+
+CREATE TABLE schema_migration (
+            version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+            applied_at INTEGER NOT NULL) STRICT;
+
+CREATE TABLE session (
+    id           TEXT PRIMARY KEY,
+    hash         BLOB NOT NULL UNIQUE,
+    account_id   TEXT NOT NULL,
+    epoch        INTEGER NOT NULL,
+    csrf         TEXT NOT NULL,
+    address      TEXT,
+    created_at   INTEGER NOT NULL,
+    last_seen_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX session_by_account ON session (account_id, created_at);
+
+-- logs.db
+
+CREATE TABLE schema_migration (
+            version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
+            applied_at INTEGER NOT NULL) STRICT;
+
+CREATE TABLE system_log (
+    id         INTEGER PRIMARY KEY,
+    at         INTEGER NOT NULL,
+    level      TEXT NOT NULL,
+    target     TEXT NOT NULL,
+    message    TEXT NOT NULL,
+    fields     TEXT NOT NULL,
+    request_id TEXT
+) STRICT;
+
+CREATE INDEX system_log_by_level ON system_log (level, id);
+
+CREATE INDEX system_log_by_time ON system_log (at);
+

@@ -1,0 +1,249 @@
+//! Every route of the OpenAPI document, as every system role, against verdicts written by hand.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::{Value, json};
+use tenure::app::demo::organisation::create_people;
+use tenure::app::demo::story::{ADA, ADMIN, MONA, PASSWORD, ROSA};
+use tenure::base::access::{Principal, SystemRole};
+use tenure::config::{Config, Reader};
+use tenure::features::identity::{accounts, people};
+use tenure::platform::clock::SystemClock;
+
+use crate::support::{free_port, http};
+
+/// `*` needs no sign-in; otherwise the roles that may: Admin, resource Manager, aPprover,
+/// requestor (Q), aUditor.
+const VERDICTS: &str = "
+GET    /api/approvals                      AMPQU
+GET    /api/approvals/{id}                 AMPQU
+POST   /api/approvals/{id}/decide          AMPQU
+GET    /api/assignments                    AMPQU
+GET    /api/assignments/{id}               AMPQU
+POST   /api/assignments/{id}/revoke        AM
+GET    /api/audit                          AU
+POST   /api/audit/verify                   AU
+GET    /api/audit/{seq}                    AU
+POST   /api/auth/login                     *
+POST   /api/auth/logout                    AMPQU
+GET    /api/auth/me                        AMPQU
+GET    /api/auth/sessions                  AMPQU
+DELETE /api/auth/sessions/{id}             AMPQU
+GET    /api/auth/tokens                    AMPQU
+POST   /api/auth/tokens                    AMPQU
+DELETE /api/auth/tokens/{id}               AMPQU
+GET    /api/connectors                     AMU
+POST   /api/connectors                     AM
+GET    /api/connectors/{id}                AMU
+PATCH  /api/connectors/{id}                AM
+POST   /api/connectors/{id}/execute        AM
+POST   /api/connectors/{id}/test           AM
+GET    /api/documents                      AMPQU
+POST   /api/documents                      AMPQ
+GET    /api/documents/{id}                 AMPQU
+POST   /api/documents/{id}/approve         AM
+POST   /api/documents/{id}/reject          AM
+POST   /api/documents/{id}/withdraw        AMPQ
+GET    /api/entitlements                   AMU
+POST   /api/entitlements                   AM
+GET    /api/entitlements/{id}              AMU
+GET    /api/health                         *
+GET    /api/health/live                    *
+GET    /api/health/ready                   *
+GET    /api/jobs                           AMU
+GET    /api/jobs/counts                    AMU
+GET    /api/jobs/{id}                      AMU
+POST   /api/jobs/{id}/promote              A
+POST   /api/jobs/{id}/remove               A
+POST   /api/jobs/{id}/retry                A
+GET    /api/logs                           AU
+POST   /api/logs/purge                     A
+GET    /api/notifications                  AMPQU
+POST   /api/notifications/{id}/read        AMPQU
+GET    /api/people                         AMU
+POST   /api/people                         A
+GET    /api/people/{id}                    AMU
+PATCH  /api/people/{id}                    A
+GET    /api/roles                          AMPQU
+POST   /api/roles                          AM
+GET    /api/roles/{id}                     AMPQU
+GET    /api/runs                           AMPQU
+GET    /api/runs/{id}                      AMPQU
+POST   /api/runs/{id}/cancel               AMPQU
+GET    /api/runs/{id}/events               AMPQU
+GET    /api/runs/{id}/steps                AMPQU
+GET    /api/schedules                      AMU
+GET    /api/settings/logging               AU
+PUT    /api/settings/logging               A
+GET    /api/settings/security              AU
+PUT    /api/settings/security              A
+GET    /api/setup                          *
+POST   /api/setup                          *
+GET    /api/system                         AU
+GET    /api/workflows                      AMPQU
+POST   /api/workflows                      AM
+POST   /api/workflows/validate             AMPQU
+GET    /api/workflows/{id}                 AMPQU
+PUT    /api/workflows/{id}                 AM
+DELETE /api/workflows/{id}                 AM
+POST   /api/workflows/{id}/create-version  AM
+POST   /api/workflows/{id}/deprecate       AM
+POST   /api/workflows/{id}/duplicate       AM
+POST   /api/workflows/{id}/publish         AM
+POST   /api/workflows/{id}/start           AMPQ
+GET    /api/workflows/{id}/versions        AMPQU
+";
+
+/// A body that is well-formed, so that the verdict is about the role and not about the body.
+fn body(route: &str, own: &str) -> Value {
+    let definition = json!({ "name": "T", "steps": [{ "id": "a", "name": "A", "type": "end", "config": {} }] });
+    match route {
+        r if r.ends_with("/decide") => json!({ "decision": "approve" }),
+        r if r.ends_with("/execute") => json!({ "command": "has_account", "params": {} }),
+        "POST /api/auth/tokens" => json!({ "name": "t" }),
+        "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
+        "POST /api/documents" => json!({ "type": "t", "personId": own,
+            "validFrom": "2031-01-01T00:00:00Z", "expiresAt": "2032-01-01T00:00:00Z" }),
+        "POST /api/entitlements" => {
+            let call = json!({ "command": "create_account", "params": {} });
+            json!({ "name": "e", "connectorId": "con_00000000000000000000000000", "provision": call, "deprovision": call })
+        }
+        "POST /api/people" => json!({ "displayName": "", "email": "" }),
+        "POST /api/roles" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
+        r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
+            json!({ "definition": definition })
+        }
+        r if ["/cancel", "/revoke", "/approve", "/reject", "/withdraw"].iter().any(|e| r.ends_with(e)) => {
+            json!({ "reason": "because" })
+        }
+        _ => json!({}),
+    }
+}
+
+/// An address with ids of the right shape that nothing has.
+fn address(path: &str) -> String {
+    let prefixes = [
+        ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
+        ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
+        ("roles", "rol"), ("runs", "run"), ("workflows", "wfl"),
+    ];
+    let prefix = prefixes.iter().find(|(word, _)| path.contains(&format!("/{word}/"))).map_or("", |(_, p)| *p);
+    path.replace("{id}", &format!("{prefix}_00000000000000000000000000")).replace("{seq}", "999999")
+}
+
+struct Person {
+    letter: char,
+    cookie: String,
+    csrf: String,
+    id: String,
+}
+
+async fn sign_in(base: &str, letter: char, email: &str) -> Person {
+    let answer = http()
+        .post(format!("{base}/api/auth/login"))
+        .json(&json!({ "email": email, "password": PASSWORD }))
+        .send()
+        .await
+        .expect("an answer");
+    let cookie = answer.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
+    let me: Value = answer.json().await.expect("JSON");
+    let text = |pointer: &str| me.pointer(pointer).and_then(Value::as_str).expect("text").to_owned();
+    Person { letter, cookie, csrf: text("/csrfToken"), id: text("/person/id") }
+}
+
+async fn ask(base: &str, method: &str, path: &str, who: Option<&Person>) -> u16 {
+    let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
+    let route = format!("{method} {path}");
+    let mut request = http().request(method.clone(), format!("{base}{}", address(path)));
+    if let Some(who) = who {
+        request = request.header("cookie", &who.cookie).header("x-csrf-token", &who.csrf);
+    }
+    if method != reqwest::Method::GET && method != reqwest::Method::DELETE {
+        request = request.json(&body(&route, who.map_or("", |w| &w.id)));
+    }
+    request.send().await.expect("an answer").status().as_u16()
+}
+
+async fn add_auditor(running: &tenure::app::Running) {
+    let hash = running.app.identity.passwords.hash(PASSWORD.to_owned()).await.expect("hashes");
+    running
+        .app
+        .store
+        .write(move |tx| {
+            let by = Principal::system("test");
+            let person = people::ops::create_person(
+                tx,
+                &by,
+                people::NewPerson {
+                    display_name: "Uma".to_owned(),
+                    email: "uma@example.org".to_owned(),
+                    manager_id: None,
+                    attributes: json!({}),
+                },
+            )?;
+            let roles = [SystemRole::Auditor];
+            accounts::ops::create_account(tx, &by, &person.id, "uma@example.org", Some(hash.clone()), &roles)
+        })
+        .await
+        .expect("an auditor");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_route_allows_exactly_the_roles_it_should() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let vars = [
+        ("DATA_DIR", dir.path().join("data").display().to_string()),
+        ("PORT", free_port().to_string()),
+        ("RATE_LIMIT_ADDRESS_PER_MIN", "0".to_owned()),
+        ("RATE_LIMIT_SIGN_IN_PER_MIN", "0".to_owned()),
+    ];
+    let reader = Reader::new(vars.map(|(k, v)| (k.to_owned(), v)));
+    let config = Config::from_reader(reader).expect("valid").0;
+    let running = tenure::app::start(config, Arc::new(SystemClock)).await.expect("starts");
+    create_people(&running.app.store, &running.app.identity.passwords).await.expect("people");
+    add_auditor(&running).await;
+    let base = running.base.clone();
+
+    let document: Value =
+        http().get(format!("{base}/api/openapi.json")).send().await.expect("an answer").json().await.expect("JSON");
+    let mut faults = Vec::new();
+    let mut rows: BTreeMap<(String, String), String> = VERDICTS
+        .lines()
+        .filter_map(|l| {
+            let mut words = l.split_whitespace().map(str::to_owned);
+            Some(((words.next()?, words.next()?), words.next()?))
+        })
+        .collect();
+    let cast = [('A', ADMIN), ('M', MONA), ('P', ROSA), ('Q', ADA), ('U', "uma@example.org")];
+    for (path, operations) in document["paths"].as_object().expect("paths") {
+        for method in operations.as_object().expect("operations").keys().map(|m| m.to_uppercase()) {
+            let Some(verdict) = rows.remove(&(method.clone(), path.clone())) else {
+                faults.push(format!("{method} {path} has no verdict"));
+                continue;
+            };
+            let nobody = ask(&base, &method, path, None).await;
+            if verdict == "*" {
+                continue;
+            }
+            if nobody != 401 {
+                faults.push(format!("{method} {path} answers {nobody} to nobody"));
+            }
+            for (letter, email) in cast {
+                // Anew for each route: signing out is one of them.
+                let person = sign_in(&base, letter, email).await;
+                let status = ask(&base, &method, path, Some(&person)).await;
+                let allowed = verdict.contains(person.letter);
+                // An object that nobody can see may be missing before it is forbidden.
+                let hidden = path.contains('{') && status == 404;
+                let right = if allowed { status != 403 && status != 401 } else { status == 403 || hidden };
+                if !right || status >= 500 {
+                    faults.push(format!("{method} {path} answers {status} to {letter}"));
+                }
+            }
+        }
+    }
+    faults.extend(rows.keys().map(|(method, path)| format!("{method} {path} is not in the document")));
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    running.stop().await;
+}
