@@ -343,6 +343,19 @@ mod tests {
     }
 
     #[test]
+    fn the_documentation_names_every_variable() {
+        let page = include_str!("../../docs/configuration.md");
+        let mut r = Reader::default();
+        crate::config::Config::read(&mut r);
+        let names = r.known.iter().map(|n| match n.strip_suffix("_FILE") {
+            Some(secret) if r.known.contains(secret) => secret,
+            _ => n.as_str(),
+        });
+        let missing: BTreeSet<_> = names.filter(|n| !page.contains(&format!("`{n}`"))).collect();
+        assert!(missing.is_empty(), "docs/configuration.md says nothing about {missing:?}");
+    }
+
+    #[test]
     fn a_value_that_is_no_text_is_a_fault_and_a_foreign_one_is_not() {
         let bytes = || OsString::from_vec(vec![0xff]);
         let mut r = Reader::from_raw([("PORT".into(), bytes()), ("LS_COLORS".into(), bytes())]);

@@ -505,3 +505,21 @@ fn the_keys_of_init_are_enough_and_must_stay_whole_and_closed() {
     assert_refused(&vars, &[&empty]);
     assert_eq!(init().status.code(), Some(78), "init makes no second key in its place");
 }
+
+/// What the example environment shows is known and right, the lines that are commented out too.
+#[test]
+fn the_example_environment_is_accepted() {
+    let files = Files::new();
+    let data = files.path("data");
+    assert!(command(&["init"]).env("DATA_DIR", &data).output().expect("runs").status.success());
+    let text = include_str!("../../appliance/tenure.env");
+    let pair = |line: &'static str| line.split_once('=').filter(|(n, _)| !n.is_empty() && !n.contains(' '));
+    let active: Vec<_> = text.lines().filter(|l| !l.starts_with('#')).filter_map(pair).collect();
+    assert!(active.contains(&("APP_ENV", "production")), "{active:?}");
+    let here = [("DATA_DIR", data.as_str())];
+    assert!(assert_accepted(&[&active[..], &here].concat()).warnings.is_empty());
+    // Files that the example names are not here.
+    let shown = text.lines().filter_map(|l| pair(l.strip_prefix('#')?)).filter(|(n, _)| !n.ends_with("_FILE"));
+    let all: Vec<_> = active.iter().copied().chain(shown).chain(here).collect();
+    assert!(assert_accepted(&all).warnings.is_empty());
+}
