@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing_subscriber::filter::Targets;
+
 use super::{AppEnv, Reader};
 use crate::platform::faults::Fault;
 
@@ -27,9 +29,9 @@ pub(super) fn read(r: &mut Reader, env: AppEnv) -> OperationConfig {
     let retention_set = r.is_set("LOG_RETENTION_DAYS");
     let level = r.text("LOG_LEVEL");
     if let Some(level) = &level
-        && !is_filter(level)
+        && let Err(e) = parse_filter(level)
     {
-        r.fault("LOG_LEVEL", Some(level), "off, error, warn, info, debug or trace, or a list such as info,tenure=debug");
+        r.fault("LOG_LEVEL", Some(level), e.trim_start_matches("expected "));
     }
     OperationConfig {
         job_concurrency: r.number("JOB_CONCURRENCY", 16, 1, 256),
@@ -41,13 +43,19 @@ pub(super) fn read(r: &mut Reader, env: AppEnv) -> OperationConfig {
     }
 }
 
-/// To the filter's own syntax a word that is no level is a target, so `LOG_LEVEL=verbose` would
-/// silence everything, and nothing is a level; here a level always stands there.
-fn is_filter(text: &str) -> bool {
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
-    text.parse::<Targets>().is_ok()
-        && text.split(',').all(|part| is_level(part.rsplit_once('=').map_or(part, |(_, level)| level)))
+/// Reads a filter such as `info,tenure=debug`.
+///
+/// A bare word must be a level: a misspelt one would be taken for a module and silence the log.
+pub fn parse_filter(text: &str) -> Result<Targets, String> {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let expected = |why: String| format!("expected a filter such as info or info,tenure=debug ({why})");
+    let unknown = text.split(',').map(str::trim).find(|part| {
+        !part.contains('=') && !part.contains("::") && !LEVELS.contains(&part.to_ascii_lowercase().as_str())
+    });
+    if let Some(word) = unknown {
+        return Err(expected(format!("{word:?} is no level")));
+    }
+    text.parse().map_err(|e: tracing_subscriber::filter::ParseError| expected(e.to_string()))
 }
 
 fn faults(r: &mut Reader, env: AppEnv) -> Vec<(String, Fault)> {

@@ -75,7 +75,7 @@ impl std::fmt::Debug for Telemetry {
 
 /// Reads a filter such as `info,tenure=debug`.
 pub fn parse_filter(text: &str) -> Result<Targets, String> {
-    text.parse::<Targets>().map_err(|e| format!("expected a filter such as info or info,tenure=debug ({e})"))
+    crate::config::operation::parse_filter(text)
 }
 
 /// A subscriber that writes its lines to `out`; [`Telemetry::start`] makes one the process's.

@@ -67,7 +67,6 @@ const PREFIX: &str = "up to 64 letters, digits, dots, hyphens and underscores";
 const BUCKET: &str = "3 to 63 lower-case letters, digits, hyphens and dots";
 const TRIMMED: &str = "a text without blanks around it and without control characters";
 const SIEM: &str = "a URL that begins with syslog+tcp://, syslog+tls:// or https://";
-const LEVEL: &str = "off, error, warn, info, debug or trace, or a list such as info,tenure=debug";
 const ORIGINS: &str = "a comma list of origins such as https://intranet.example.org";
 const STORES: &str = "a comma list of file, s3 and siem";
 const ARMED: &str = "a comma list of point=exit or point=error";
@@ -144,7 +143,6 @@ fn words_urls_and_lists_are_refused_with_what_would_fit() {
         ("OUTBOUND_ALLOW_LOOPBACK", &["yes", "TRUE", "1", " "], "true or false"),
         ("TRUST_PROXY", &["yes", "True", "0", "127.0.0.1"], "true or false"),
         ("ALLOWED_ORIGINS", &["*", "null", "host", " ", "https://a,", "https://a/path", "ftp://a", "https://a,,https://b"], ORIGINS),
-        ("LOG_LEVEL", &["verbose", " ", "info,", "tenure=loud", "1.5", "ínfo", "info;debug"], LEVEL),
         ("AUDIT_CHECKPOINT_STORE", &["disk", " ", "file,", "file;s3", "File"], STORES),
         ("MAIL_FROM", &["nobody", " ", "a@b@c", "Tenure <>", "a@b\nBcc: x@y"], FROM),
         ("TENURE_FAULT", &["x", "x=boom", "=exit", "a=exit,", " "], ARMED),
@@ -186,15 +184,28 @@ fn good_values_are_taken() {
     }
 }
 
-/// croner says what it minds; the rule stands in front of it.
+/// The parser says what it minds; the rule stands in front of it.
 #[test]
-fn a_checkpoint_schedule_has_five_fields() {
-    for value in ["hourly", "* * * *", "* * * * * *", "99 * * * *", " ", "@daily", "٠ * * * *"] {
-        let verdict = check(&[("AUDIT_CHECKPOINT_SCHEDULE", value)]);
-        let head = format!("AUDIT_CHECKPOINT_SCHEDULE: got {value:?}; expected five cron fields such as `0 */6 * * *`: ");
-        assert_eq!(verdict.code, 78);
-        assert_eq!(verdict.faults.len(), 1, "{:?}", verdict.faults);
-        assert!(verdict.faults[0].starts_with(&head), "{}", verdict.faults[0]);
+fn a_schedule_has_five_fields_and_a_log_filter_has_levels() {
+    let rows: [(&str, &[&str], &str); 2] = [
+        (
+            "AUDIT_CHECKPOINT_SCHEDULE",
+            &["hourly", "* * * *", "* * * * * *", "99 * * * *", " ", "@daily", "٠ * * * *"],
+            "five cron fields such as `0 */6 * * *`: ",
+        ),
+        (
+            "LOG_LEVEL",
+            &["verbose", " ", "info,", "tenure=loud", "1.5", "ínfo", "info;debug", "info,=,"],
+            "a filter such as info or info,tenure=debug (",
+        ),
+    ];
+    for (name, values, expected) in rows {
+        for value in values {
+            let verdict = check(&[(name, value)]);
+            assert_eq!((verdict.code, verdict.faults.len()), (78, 1), "{name}={value:?}: {:?}", verdict.faults);
+            let head = format!("{name}: got {value:?}; expected {expected}");
+            assert!(verdict.faults[0].starts_with(&head), "{}", verdict.faults[0]);
+        }
     }
 }
 
@@ -512,8 +523,11 @@ fn the_example_environment_is_accepted() {
     let files = Files::new();
     let data = files.path("data");
     assert!(command(&["init"]).env("DATA_DIR", &data).output().expect("runs").status.success());
-    let text = include_str!("../../appliance/tenure.env");
-    let pair = |line: &'static str| line.split_once('=').filter(|(n, _)| !n.is_empty() && !n.contains(' '));
+    let text = include_str!("../../appliance/tenure.env.example");
+    let pair = |line: &'static str| {
+        let (name, value) = line.split_once('=')?;
+        (!name.is_empty() && !name.contains(' ')).then(|| (name, value.trim_matches('"')))
+    };
     let active: Vec<_> = text.lines().filter(|l| !l.starts_with('#')).filter_map(pair).collect();
     assert!(active.contains(&("APP_ENV", "production")), "{active:?}");
     let here = [("DATA_DIR", data.as_str())];
@@ -522,4 +536,39 @@ fn the_example_environment_is_accepted() {
     let shown = text.lines().filter_map(|l| pair(l.strip_prefix('#')?)).filter(|(n, _)| !n.ends_with("_FILE"));
     let all: Vec<_> = active.iter().copied().chain(shown).chain(here).collect();
     assert!(assert_accepted(&all).warnings.is_empty());
+}
+
+/// Reads the sources, so that a new variable without worst values on this page fails.
+#[test]
+fn every_variable_has_its_worst_values() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let here = include_str!("config.rs");
+    let mut missing = Vec::new();
+    for entry in std::fs::read_dir(root.join("src/config")).expect("src/config") {
+        let text = std::fs::read_to_string(entry.expect("an entry").path()).expect("a source");
+        let product = text.split("#[cfg(test)]").next().expect("a source");
+        for kind in ["text", "word", "path", "folder", "file", "secret_file", "secret", "number", "flag", "choice", "is_set"] {
+            for part in product.split(&format!("r.{kind}(\"")).skip(1) {
+                let name = part.split('"').next().expect("a name");
+                let short = name.strip_prefix("AUDIT_CHECKPOINT_S3_").unwrap_or(name);
+                if !here.contains(&format!("\"{name}\"")) && !here.contains(&format!("\"{short}\"")) {
+                    missing.push(name.to_owned());
+                }
+            }
+        }
+    }
+    assert!(missing.is_empty(), "no worst values for {missing:?}");
+}
+
+#[test]
+fn a_data_directory_has_one_owner() {
+    let files = Files::new();
+    let data = files.path("data");
+    let claim = tenure::config::data_dir::DataDir::claim(Path::new(&data)).expect("claims");
+    let port = crate::support::free_port().to_string();
+    let output = command(&["serve"]).env("DATA_DIR", &data).env("PORT", port).output().expect("runs");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{text}");
+    assert!(text.contains("in use by another Tenure process"), "{text}");
+    drop(claim);
 }

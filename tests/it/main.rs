@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
+mod config;
 mod connectors;
 mod connectors_ldap;
 mod crash;
@@ -10,5 +11,6 @@ mod notifications;
 mod permissions;
 mod pool;
 mod schema;
+mod serve;
 mod support;
 mod tidy;

@@ -1,0 +1,216 @@
+//! The real binary, started, loaded, asked, ended.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Server, command, eventually, free_port, http};
+
+const PASSWORD: &str = "a long enough password 1";
+
+/// Makes the first administrator; answers a bearer token.
+async fn set_up(server: &Server, data: &Path) -> String {
+    let token = std::fs::read_to_string(data.join("setup-token")).expect("the setup token");
+    let body = json!({ "token": token.trim(), "email": "admin@example.org", "displayName": "Admin", "password": PASSWORD });
+    let answer = http().post(format!("{}/api/setup", server.base)).json(&body).send().await.expect("an answer");
+    assert_eq!(answer.status(), 201);
+    let cookie = answer.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
+    let me: Value = answer.json().await.expect("JSON");
+    let made: Value = http()
+        .post(format!("{}/api/auth/tokens", server.base))
+        .header("cookie", cookie)
+        .header("x-csrf-token", me["csrfToken"].as_str().expect("a token"))
+        .json(&json!({ "name": "tests" }))
+        .send()
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    made["token"].as_str().expect("a token").to_owned()
+}
+
+async fn get(server: &Server, token: &str, path: &str) -> (u16, Value) {
+    let answer =
+        http().get(format!("{}{path}", server.base)).bearer_auth(token).send().await.expect("an answer");
+    (answer.status().as_u16(), answer.json().await.unwrap_or(Value::Null))
+}
+
+/// 64 requests at once, half of them writes; answers the statuses.
+async fn load(server: &Server, token: &str) -> Vec<u16> {
+    let tasks: Vec<_> = (0..64)
+        .map(|i| {
+            let (client, url, token) = (http(), format!("{}/api/people", server.base), token.to_owned());
+            tokio::spawn(async move {
+                let request = if i % 2 == 0 {
+                    client.get(url)
+                } else {
+                    client.post(url).json(&json!({ "displayName": format!("P {i}"), "email": format!("p{i}@example.org") }))
+                };
+                request.bearer_auth(token).send().await.expect("an answer").status().as_u16()
+            })
+        })
+        .collect();
+    let mut statuses = Vec::new();
+    for task in tasks {
+        statuses.push(task.await.expect("joins"));
+    }
+    statuses
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pools_of_every_shape_work_under_load() {
+    for (max, min) in [("1", "0"), ("1", "1"), ("2", "2"), ("10", "10")] {
+        let dir = tempfile::tempdir().expect("a folder");
+        let data = dir.path().join("data");
+        let vars = [("DB_POOL_MAX", max), ("DB_POOL_MIN", min)];
+        let server = Server::start(&["serve"], &data, &vars).await;
+        let token = set_up(&server, &data).await;
+        let statuses = load(&server, &token).await;
+        assert!(statuses.iter().all(|s| *s == 200 || *s == 201), "{max}/{min}: {statuses:?}");
+        let (status, people) = get(&server, &token, "/api/people?limit=200").await;
+        assert_eq!((status, people["items"].as_array().map(Vec::len)), (200, Some(33)), "{max}/{min}");
+        let (_, system) = get(&server, &token, "/api/system").await;
+        assert_eq!(system["pool"]["max"].to_string(), max);
+        assert_eq!(server.terminate(), 0, "{max}/{min}");
+    }
+}
+
+/// The reaper looks every 30 seconds, so this test takes as long.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn idle_readers_close_down_to_the_minimum() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let vars = [("DB_POOL_MAX", "8"), ("DB_POOL_MIN", "2"), ("DB_POOL_IDLE_TIMEOUT_MS", "1000")];
+    let server = Server::start(&["serve"], &data, &vars).await;
+    let token = set_up(&server, &data).await;
+    load(&server, &token).await;
+    eventually("idle readers closed", Duration::from_secs(50), || async {
+        let (_, system) = get(&server, &token, "/api/system").await;
+        // Two readers of `min`, and the writer.
+        system["pool"]["idle"].as_u64().filter(|n| *n <= 3)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn health_has_the_shape_that_balancers_read() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let began = Instant::now();
+    let server = Server::start(&["serve"], &dir.path().join("data"), &[]).await;
+    println!("cold start to healthy: {} ms", began.elapsed().as_millis());
+    let (status, health) = server.get("/api/health").await;
+    assert_eq!((status, &health["status"], &health["version"]), (200, &json!("ok"), &json!("0.1.0")));
+    assert!(health["uptime"].is_f64());
+    for check in ["database", "redis"] {
+        assert_eq!(health["checks"][check]["status"], "ok");
+        assert!(health["checks"][check]["latencyMs"].is_number());
+    }
+    assert_eq!(health["checks"]["redis"]["backend"], "embedded");
+    assert_eq!(server.get("/api/health/live").await.0, 200);
+    assert_eq!(server.get("/api/health/ready").await.0, 200);
+}
+
+#[tokio::test]
+async fn a_taken_port_is_a_fault_of_host_and_port() {
+    let holder = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let port = holder.local_addr().expect("an address").port().to_string();
+    let dir = tempfile::tempdir().expect("a folder");
+    let output = command(&["serve"])
+        .env("DATA_DIR", dir.path().join("data"))
+        .env("PORT", &port)
+        .output()
+        .expect("runs");
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("HOST and PORT"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_under_load_cuts_nothing_and_keeps_its_order() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let server = Server::start(&["serve"], &data, &[]).await;
+    let token = set_up(&server, &data).await;
+    let (url, log) = (format!("{}/api/people", server.base), data.with_extension(format!("{}.log", server.port)));
+    let clients: Vec<_> = (0..8)
+        .map(|_| {
+            let (client, url, token) = (http(), url.clone(), token.clone());
+            tokio::spawn(async move {
+                let mut served = 0_u32;
+                loop {
+                    match client.get(&url).bearer_auth(&token).send().await {
+                        // An answer that began must come whole.
+                        Ok(answer) => {
+                            let status = answer.status().as_u16();
+                            answer.bytes().await.expect("the whole answer");
+                            assert!(status == 200 || status == 503, "{status}");
+                            served += 1;
+                        }
+                        Err(_) => return served,
+                    }
+                }
+            })
+        })
+        .collect();
+    eventually("the load runs", Duration::from_secs(5), || async {
+        get(&server, &token, "/api/system").await.1["writer"]["batches"].as_u64().filter(|n| *n > 0)
+    })
+    .await;
+    let code = tokio::task::spawn_blocking(move || server.terminate()).await.expect("joins");
+    assert_eq!(code, 0);
+    for client in clients {
+        assert!(client.await.expect("no answer was cut") > 0);
+    }
+    let text = std::fs::read_to_string(log).expect("the log");
+    let places: Vec<usize> = ["StopAccepting", "FinishRequests", "DrainWorker", "CloseStores"]
+        .iter()
+        .map(|step| text.find(step).unwrap_or_else(|| panic!("{step} is not in the log")))
+        .collect();
+    assert!(places.is_sorted(), "{places:?}");
+}
+
+#[tokio::test]
+async fn https_is_served_with_the_configured_certificate() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned(), "127.0.0.1".to_owned()]).expect("made");
+    let (cert, key) = (dir.path().join("cert.pem"), dir.path().join("key.pem"));
+    std::fs::write(&cert, made.cert.pem()).expect("writes");
+    std::fs::write(&key, made.signing_key.serialize_pem()).expect("writes");
+    let data = dir.path().join("data");
+    let vars = [("TLS_CERT_FILE", cert.to_str().expect("text")), ("TLS_KEY_FILE", key.to_str().expect("text"))];
+    let server = Server::spawn(&["serve"], &data, &vars);
+    let root = reqwest::Certificate::from_pem(made.cert.pem().as_bytes()).expect("a certificate");
+    let client = reqwest::Client::builder().no_proxy().tls_certs_only([root]).build().expect("a client");
+    let url = format!("https://127.0.0.1:{}/api/health", server.port);
+    let answer = eventually("HTTPS answers", Duration::from_secs(20), || async { client.get(&url).send().await.ok() });
+    let answer = answer.await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().contains_key("strict-transport-security"));
+    let stranger = http().get(&url).send().await;
+    assert!(stranger.is_err(), "a client that does not trust the certificate must not connect");
+}
+
+#[tokio::test]
+async fn accounts_and_tokens_are_made_on_the_command_line() {
+    use std::io::Write as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let mut child = command(&["user", "create", "--email", "eva@example.org", "--name", "Eva", "--role", "auditor", "--password-stdin"])
+        .env("DATA_DIR", &data)
+        .stdin(std::process::Stdio::piped())
+        .spawn()
+        .expect("runs");
+    writeln!(child.stdin.take().expect("a pipe"), "{PASSWORD}").expect("writes");
+    assert!(child.wait().expect("ends").success());
+    let output = command(&["token", "create", "--user", "eva@example.org", "--json"])
+        .env("DATA_DIR", &data)
+        .output()
+        .expect("runs");
+    let made: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let server = Server::start(&["serve"], &data, &[]).await;
+    let token = made["token"].as_str().expect("a token");
+    assert_eq!(get(&server, token, "/api/audit").await.0, 200);
+    let busy = command(&["user", "list"]).env("DATA_DIR", &data).env("PORT", free_port().to_string()).output();
+    assert!(!busy.expect("runs").status.success(), "the data directory has an owner");
+}
