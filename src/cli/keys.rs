@@ -13,7 +13,7 @@ pub(super) fn init(json: bool) -> ExitCode {
     reader.set("APP_ENV", "development");
     let (mut config, _) = match Config::from_reader(reader) {
         Ok(read) => read,
-        Err(faults) => return super::refuse(&faults),
+        Err(refusal) => return super::refuse(&refusal),
     };
     let made = DataDir::claim(&config.data_dir).and_then(|dir| dir.make_keys(&mut config.keys, &SystemIds));
     match made {

@@ -12,7 +12,7 @@ use clap::{Parser, Subcommand};
 use crate::app;
 use crate::app::demo::DemoOptions;
 use crate::base::time::Timestamp;
-use crate::config::{Config, Fault, Reader, Warning};
+use crate::config::{Config, Reader, Refusal, Warning};
 
 /// The exit status of a faulty configuration.
 const EX_CONFIG: u8 = 78;
@@ -117,7 +117,7 @@ where
             print_warnings(&warnings);
             block_on(run(config))
         }
-        Err(faults) => refuse(&faults),
+        Err(refusal) => refuse(&refusal),
     }
 }
 
@@ -142,8 +142,9 @@ fn print_warnings(warnings: &[Warning]) {
     }
 }
 
-fn refuse(faults: &[Fault]) -> ExitCode {
-    for fault in faults {
+fn refuse(refusal: &Refusal) -> ExitCode {
+    print_warnings(&refusal.warnings);
+    for fault in &refusal.faults {
         eprintln!("{fault}");
     }
     ExitCode::from(EX_CONFIG)
@@ -152,12 +153,15 @@ fn refuse(faults: &[Fault]) -> ExitCode {
 fn check_config(json: bool) -> ExitCode {
     let result = Config::from_reader(Reader::from_process());
     if json {
+        fn texts<T: ToString>(all: &[T]) -> Vec<String> {
+            all.iter().map(ToString::to_string).collect()
+        }
         let (faults, warnings) = match &result {
-            Ok((_, warnings)) => (Vec::new(), warnings.iter().map(ToString::to_string).collect()),
-            Err(faults) => (faults.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::new()),
+            Ok((_, warnings)) => (Vec::new(), texts(warnings)),
+            Err(refusal) => (texts(&refusal.faults), texts(&refusal.warnings)),
         };
         println!("{}", serde_json::json!({ "valid": faults.is_empty(), "faults": faults, "warnings": warnings }));
-        return if result.is_ok() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) };
+        return if faults.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EX_CONFIG) };
     }
     match result {
         Ok((_, warnings)) => {
@@ -165,6 +169,6 @@ fn check_config(json: bool) -> ExitCode {
             println!("The configuration is valid.");
             ExitCode::SUCCESS
         }
-        Err(faults) => refuse(&faults),
+        Err(refusal) => refuse(&refusal),
     }
 }

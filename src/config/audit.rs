@@ -50,7 +50,7 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
         r.fault("AUDIT_CHECKPOINT_SCHEDULE", Some(&text), e.to_string().trim_start_matches("expected ").to_owned());
         Schedule::utc("0 */6 * * *").expect("a constant schedule")
     });
-    let folder = r.path("AUDIT_CHECKPOINT_PATH").unwrap_or_else(|| data_dir.join("checkpoints"));
+    let folder = r.folder("AUDIT_CHECKPOINT_PATH").unwrap_or_else(|| data_dir.join("checkpoints"));
     let s3 = s3(r);
     let siem = siem(r);
     let kinds = r.text("AUDIT_CHECKPOINT_STORE").unwrap_or_else(|| "file".to_owned());
@@ -61,6 +61,7 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
             "s3" => stores.extend(need_s3(r, s3.clone())),
             "siem" => match &siem {
                 Some(url) => stores.push(CheckpointStore::Siem(url.clone())),
+                None if r.is_faulty("AUDIT_CHECKPOINT_SIEM_URL") => {}
                 None => r.fault("AUDIT_CHECKPOINT_SIEM_URL", None, "a URL, because AUDIT_CHECKPOINT_STORE names siem"),
             },
             _ => {
@@ -68,6 +69,9 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
                 break;
             }
         }
+    }
+    for name in ["AUDIT_CHECKPOINT_SCHEDULE", "AUDIT_CHECKPOINT_STORE", "AUDIT_CHECKPOINT_PATH"] {
+        r.warn_if_set(name, "is checked and does nothing yet: this version makes no checkpoints");
     }
     AuditConfig { schedule, stores }
 }
@@ -100,10 +104,10 @@ fn s3(r: &mut Reader) -> RawS3 {
     }
     RawS3 {
         endpoint,
-        region: r.text("AUDIT_CHECKPOINT_S3_REGION"),
+        region: r.word("AUDIT_CHECKPOINT_S3_REGION"),
         bucket,
-        prefix: r.text("AUDIT_CHECKPOINT_S3_PREFIX").unwrap_or_default(),
-        access_key_id: r.text("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID"),
+        prefix: r.word("AUDIT_CHECKPOINT_S3_PREFIX").unwrap_or_default(),
+        access_key_id: r.word("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID"),
         secret_access_key: r.secret("AUDIT_CHECKPOINT_S3_SECRET_ACCESS_KEY"),
     }
 }
@@ -116,8 +120,8 @@ fn need_s3(r: &mut Reader, raw: RawS3) -> Option<CheckpointStore> {
         ("ACCESS_KEY_ID", raw.access_key_id.is_none()),
         ("SECRET_ACCESS_KEY", raw.secret_access_key.is_none()),
     ] {
-        if missing {
-            let name = format!("AUDIT_CHECKPOINT_S3_{suffix}");
+        let name = format!("AUDIT_CHECKPOINT_S3_{suffix}");
+        if missing && !r.is_faulty(&name) && !r.is_faulty(&format!("{name}_FILE")) {
             r.fault(&name, None, "a value, because AUDIT_CHECKPOINT_STORE names s3");
         }
     }

@@ -63,17 +63,26 @@ impl DataDir {
             };
             if slot.is_none() {
                 let text = format!("{:032x}{:032x}", ids.next_random(), ids.next_random());
-                let mut out = OpenOptions::new()
-                    .write(true)
-                    .create_new(true)
-                    .mode(0o600)
-                    .open(folder.join(file))
-                    .map_err(fault)?;
-                writeln!(out, "{text}").and_then(|()| out.sync_all()).map_err(fault)?;
+                write_key(&folder, file, &text).map_err(fault)?;
                 *slot = Some(Secret::new(text));
                 made.push(name);
             }
         }
         Ok(made)
     }
+}
+
+/// Writes beside and renames, so that a key is whole or not there at all, however the process ends.
+fn write_key(folder: &Path, file: &str, text: &str) -> std::io::Result<()> {
+    let beside = folder.join(format!("{file}.new"));
+    // What a process that died left behind; only the owner of the claim is here.
+    match std::fs::remove_file(&beside) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => return Err(e),
+        _ => {}
+    }
+    let mut out = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    writeln!(out, "{text}")?;
+    out.sync_all()?;
+    std::fs::rename(&beside, folder.join(file))?;
+    File::open(folder)?.sync_all()
 }

@@ -21,7 +21,7 @@ pub(super) fn read(r: &mut Reader) -> DatabaseConfig {
     let max = r.number("DB_POOL_MAX", 10_u32, 1, 64);
     // The default gives way to a small maximum; a value that was set does not.
     let min = r.number("DB_POOL_MIN", 2.min(max), 0, 64);
-    if min > max {
+    if min > max && !r.is_faulty("DB_POOL_MAX") {
         let text = min.to_string();
         r.fault("DB_POOL_MIN", Some(&text), format!("at most DB_POOL_MAX, which is {max}"));
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use super::reader::{mode, read_file};
 use super::{AppEnv, Reader, Secret};
 
 /// The secrets Tenure works with; absent ones are made at the first start in development.
@@ -41,17 +42,10 @@ pub(super) fn read(r: &mut Reader, env: AppEnv, data_dir: &Path) -> Keys {
 
 fn one(r: &mut Reader, env: AppEnv, data_dir: &Path, index: usize) -> Option<Secret> {
     let (name, file) = FILES[index];
-    let faults_before = r.fault_count();
-    let given = r.secret(name).or_else(|| {
-        let path = data_dir.join("keys").join(file);
-        let text = std::fs::read_to_string(&path).ok()?;
-        if env == AppEnv::Production && is_open(&path) {
-            r.fault(name, None, format!("a file that only its owner can read: chmod 600 {}", path.display()));
-        }
-        Some(Secret::new(text.trim()))
-    });
+    let set = r.is_set(name) || r.is_set(&format!("{name}_FILE"));
+    let given = if set { r.secret(name) } else { kept(r, env, name, &data_dir.join("keys").join(file)) };
     match &given {
-        None if env == AppEnv::Production && r.fault_count() == faults_before => {
+        None if env == AppEnv::Production && !set && !r.is_faulty(name) && !r.is_faulty("DATA_DIR") => {
             r.fault(name, None, "a secret in production: run tenure init, or set it");
         }
         None => {}
@@ -62,6 +56,38 @@ fn one(r: &mut Reader, env: AppEnv, data_dir: &Path, index: usize) -> Option<Sec
         }
     }
     given
+}
+
+/// What `tenure init` put into `DATA_DIR/keys`; a file that is there and cannot be used is a fault,
+/// because making another key would lose what was sealed or signed with this one.
+fn kept(r: &mut Reader, env: AppEnv, name: &str, path: &Path) -> Option<Secret> {
+    // What is no folder holds no keys, and that is its own fault.
+    if r.is_faulty("DATA_DIR") {
+        return None;
+    }
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return None,
+        Err(e) => {
+            r.fault(name, None, format!("that {} can be looked at ({e})", path.display()));
+            return None;
+        }
+    }
+    if env == AppEnv::Production && mode(path) & 0o077 != 0 {
+        r.fault(name, None, format!("a file that only its owner can read: chmod 600 {}", path.display()));
+    }
+    let text = read_file(path).and_then(|b| String::from_utf8(b).map_err(|_| "it is not text".to_owned()));
+    match text {
+        Ok(text) if !text.trim().is_empty() => Some(Secret::new(text.trim())),
+        Ok(_) => {
+            r.fault(name, None, format!("that {} is not empty: put the key back from a copy", path.display()));
+            None
+        }
+        Err(why) => {
+            r.fault(name, None, format!("that {} can be read ({why})", path.display()));
+            None
+        }
+    }
 }
 
 fn check_hex(r: &mut Reader, name: &str, secret: Option<&Secret>) {
@@ -82,10 +108,4 @@ fn check_strength(r: &mut Reader, name: &str, secret: &Secret, env: AppEnv) {
     if text.len() < 32 || different < 8 || DEFAULTS.iter().any(|d| lower.contains(d)) {
         r.fault(name, None, "a strong secret in production: at least 32 random characters, none of the defaults; run tenure init");
     }
-}
-
-#[cfg(unix)]
-fn is_open(path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata(path).is_ok_and(|m| m.mode() & 0o077 != 0)
 }

@@ -18,11 +18,12 @@ pub mod reader;
 pub mod redis;
 pub mod secret;
 pub mod server;
+mod tls;
 
 use std::path::PathBuf;
 
 pub use keys::Keys;
-pub use reader::{Fault, Reader, Warning};
+pub use reader::{Fault, Reader, Refusal, Warning};
 pub use secret::Secret;
 
 /// Where Tenure runs.
@@ -58,26 +59,33 @@ pub struct Config {
 }
 
 impl Config {
-    /// Reads and checks every variable; warnings are for names that look misspelt.
-    pub fn from_reader(mut reader: Reader) -> Result<(Self, Vec<Warning>), Vec<Fault>> {
+    /// Reads and checks every variable; warnings are for what may be meant otherwise.
+    pub fn from_reader(mut reader: Reader) -> Result<(Self, Vec<Warning>), Refusal> {
+        let config = Self::read(&mut reader);
+        reader.finish(config)
+    }
+
+    fn read(reader: &mut Reader) -> Self {
         let app_env = reader.choice(
             "APP_ENV",
             AppEnv::Development,
             &[("development", AppEnv::Development), ("production", AppEnv::Production)],
         );
-        let data_dir = reader.path("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
-        let config = Self {
+        if app_env == AppEnv::Production {
+            reader.demand_closed_files();
+        }
+        let data_dir = reader.folder("DATA_DIR").unwrap_or_else(|| PathBuf::from("./data"));
+        Self {
             app_env,
-            server: server::read(&mut reader, app_env),
-            database: database::read(&mut reader),
-            redis: redis::read(&mut reader),
-            operation: operation::read(&mut reader),
-            audit: audit::read(&mut reader, &data_dir),
-            mail: mail::read(&mut reader),
-            keys: keys::read(&mut reader, app_env, &data_dir),
+            server: server::read(reader, app_env),
+            database: database::read(reader),
+            redis: redis::read(reader),
+            operation: operation::read(reader, app_env),
+            audit: audit::read(reader, &data_dir),
+            mail: mail::read(reader),
+            keys: keys::read(reader, app_env, &data_dir),
             data_dir,
-        };
-        reader.finish(config)
+        }
     }
 
     /// Whether the public address is HTTPS.

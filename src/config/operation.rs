@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tracing_subscriber::filter::Targets;
 
-use super::Reader;
+use super::{AppEnv, Reader};
 use crate::platform::faults::Fault;
 
 /// How Tenure works in the background.
@@ -24,7 +24,7 @@ pub struct OperationConfig {
     pub faults: Vec<(String, Fault)>,
 }
 
-pub(super) fn read(r: &mut Reader) -> OperationConfig {
+pub(super) fn read(r: &mut Reader, env: AppEnv) -> OperationConfig {
     let stuck_set = r.is_set("STUCK_RUN_TIMEOUT_MINUTES");
     let retention_set = r.is_set("LOG_RETENTION_DAYS");
     let level = r.text("LOG_LEVEL");
@@ -39,7 +39,7 @@ pub(super) fn read(r: &mut Reader) -> OperationConfig {
         log_retention_days: (r.number("LOG_RETENTION_DAYS", 30, 1, 3_650), retention_set),
         log_level: (level.clone().unwrap_or_else(|| "info".to_owned()), level.is_some()),
         shutdown_grace: Duration::from_secs(r.number("SHUTDOWN_GRACE_SECONDS", 30, 1, 600)),
-        faults: faults(r),
+        faults: faults(r, env),
     }
 }
 
@@ -58,13 +58,17 @@ pub fn parse_filter(text: &str) -> Result<Targets, String> {
     text.parse().map_err(|e: tracing_subscriber::filter::ParseError| expected(e.to_string()))
 }
 
-fn faults(r: &mut Reader) -> Vec<(String, Fault)> {
+fn faults(r: &mut Reader, env: AppEnv) -> Vec<(String, Fault)> {
     let Some(text) = r.text("TENURE_FAULT") else { return Vec::new() };
+    if env == AppEnv::Production {
+        r.fault("TENURE_FAULT", Some(&text), "not to be set in production: it makes Tenure fail on purpose");
+        return Vec::new();
+    }
     let mut armed = Vec::new();
     for part in text.split(',') {
         match part.split_once('=') {
-            Some((point, "exit")) => armed.push((point.to_owned(), Fault::Exit)),
-            Some((point, "error")) => armed.push((point.to_owned(), Fault::Error)),
+            Some((point, "exit")) if !point.trim().is_empty() => armed.push((point.to_owned(), Fault::Exit)),
+            Some((point, "error")) if !point.trim().is_empty() => armed.push((point.to_owned(), Fault::Error)),
             _ => r.fault("TENURE_FAULT", Some(&text), "a comma list of point=exit or point=error"),
         }
     }

@@ -26,5 +26,6 @@ pub(super) fn read(r: &mut Reader) -> RedisConfig {
     if !prefix.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) || prefix.len() > 64 {
         r.fault("REDIS_PREFIX", Some(&prefix), "up to 64 letters, digits, dots, hyphens and underscores");
     }
+    r.warn_if_set("REDIS_PREFIX", "is checked and does nothing yet: this version runs on the embedded queue");
     RedisConfig { prefix }
 }

@@ -66,14 +66,9 @@ pub(super) fn read(r: &mut Reader, env: AppEnv) -> ServerConfig {
         r.fault("HOST", Some(&host), "an IP address or a host name");
     }
     let port = r.number("PORT", 7070_u16, 1, u16::MAX);
-    let tls = tls(r);
+    let tls = super::tls::own(r);
     let public_url = public_url(r, env, &host, port, tls.is_some());
-    let extra_ca = r.path("EXTRA_CA_FILE");
-    if let Some(path) = &extra_ca
-        && let Err(e) = std::fs::File::open(path)
-    {
-        r.fault("EXTRA_CA_FILE", Some(&path.to_string_lossy()), format!("a PEM file that can be read ({e})"));
-    }
+    let extra_ca = super::tls::extra_ca(r);
     ServerConfig {
         allowed_origins: origins(r, &public_url),
         trust_proxy: r.flag("TRUST_PROXY", false),
@@ -106,52 +101,46 @@ fn is_host_name(text: &str) -> bool {
         && !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
 }
 
-fn tls(r: &mut Reader) -> Option<(PathBuf, PathBuf)> {
-    let (cert, key) = (r.path("TLS_CERT_FILE"), r.path("TLS_KEY_FILE"));
-    for (name, path) in [("TLS_CERT_FILE", &cert), ("TLS_KEY_FILE", &key)] {
-        if let Some(path) = path
-            && let Err(e) = std::fs::File::open(path)
-        {
-            r.fault(name, Some(&path.to_string_lossy()), format!("a PEM file that can be read ({e})"));
-        }
-    }
-    match (cert, key) {
-        (Some(cert), Some(key)) => Some((cert, key)),
-        (Some(_), None) => {
-            r.fault("TLS_KEY_FILE", None, "the key of TLS_CERT_FILE, which is set");
-            None
-        }
-        (None, Some(_)) => {
-            r.fault("TLS_CERT_FILE", None, "the certificate of TLS_KEY_FILE, which is set");
-            None
-        }
-        (None, None) => None,
-    }
-}
-
 fn http_url(r: &mut Reader, name: &str) -> Option<Url> {
     let text = r.text(name)?;
     match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty() => {
-            Some(url)
-        }
+        Ok(url) if is_plain(&url) => Some(url),
         _ => {
-            r.fault(name, Some(&text), "an absolute http or https URL such as https://tenure.example.org");
+            r.fault(
+                name,
+                Some(&text),
+                "an absolute http or https URL such as https://tenure.example.org, without user, query and fragment",
+            );
             None
         }
     }
+}
+
+/// Whether it is an address and nothing more.
+fn is_plain(url: &Url) -> bool {
+    matches!(url.scheme(), "http" | "https")
+        && url.host().is_some()
+        && url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none()
 }
 
 fn public_url(r: &mut Reader, env: AppEnv, host: &str, port: u16, tls: bool) -> Url {
     let given = http_url(r, "PUBLIC_URL");
+    let shown_url = given.as_ref().map(Url::to_string);
     let scheme = if tls { "https" } else { "http" };
     let shown = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
     let url = given.unwrap_or_else(|| {
         Url::parse(&format!("{scheme}://{shown}:{port}"))
             .unwrap_or_else(|_| Url::parse("http://127.0.0.1:7070").expect("a constant URL"))
     });
-    if env == AppEnv::Production && url.scheme() != "https" && !is_loopback(&url) {
-        r.fault("PUBLIC_URL", Some(url.as_str()), "https in production, unless the host is loopback");
+    if env == AppEnv::Production && url.scheme() != "https" && !is_loopback(&url) && !r.is_faulty("PUBLIC_URL") {
+        r.fault(
+            "PUBLIC_URL",
+            shown_url.as_deref(),
+            "the https address that people use, as this is production and the host is not loopback",
+        );
     }
     url
 }
@@ -171,7 +160,10 @@ fn origins(r: &mut Reader, public: &Url) -> Vec<String> {
     let mut all = vec![own];
     for part in text.split(',').map(str::trim) {
         match Url::parse(part) {
-            Ok(url) if url.origin().is_tuple() && url.origin().ascii_serialization() == part.trim_end_matches('/') => {
+            Ok(url)
+                if matches!(url.scheme(), "http" | "https")
+                    && url.origin().ascii_serialization() == part.trim_end_matches('/') =>
+            {
                 all.push(url.origin().ascii_serialization());
             }
             _ => {
@@ -194,13 +186,14 @@ fn timezone(r: &mut Reader) -> jiff::tz::TimeZone {
 fn oidc(r: &mut Reader) -> Option<OidcConfig> {
     const NAMES: [&str; 4] = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_REDIRECT_URI"];
     let issuer = r.is_set(NAMES[0]).then(|| http_url(r, NAMES[0]));
-    let client_id = r.text(NAMES[1]);
+    let client_id = r.word(NAMES[1]);
     let client_secret = r.secret(NAMES[2]);
     let redirect_uri = r.is_set(NAMES[3]).then(|| http_url(r, NAMES[3]));
+    r.warn_if_set(NAMES[0], "is checked and does nothing yet: this version signs in local accounts only");
     let set = [issuer.is_some(), client_id.is_some(), client_secret.is_some(), redirect_uri.is_some()];
     if set.iter().any(|s| *s) {
         for (name, set) in NAMES.iter().zip(set) {
-            if !set {
+            if !set && !r.is_faulty(name) && !r.is_faulty(&format!("{name}_FILE")) {
                 r.fault(name, None, "a value, because other OIDC_* variables are set: all or none");
             }
         }

@@ -92,6 +92,47 @@ fn only_config_reads_the_environment() {
     report("Only config reads the environment: one place knows every variable.", faults);
 }
 
+/// Whether the code names this path, and not a longer word that begins like it.
+fn names(code: &str, path: &str) -> bool {
+    code.match_indices(path).any(|(at, _)| {
+        let next = code[at + path.len()..].chars().next();
+        !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+    })
+}
+
+/// The first words of what is imported together behind `head`, with their lines: `{a, b::{c}}` has a and b.
+fn listed<'a>(text: &'a str, head: &'static str) -> impl Iterator<Item = (usize, &'a str)> {
+    text.match_indices(head).flat_map(move |(at, _)| {
+        let line = text[..at].lines().count().max(1);
+        let (mut depth, mut first, mut found) = (1, true, Vec::new());
+        for word in text[at + head.len()..].split_inclusive(|c: char| !c.is_alphanumeric() && c != '_') {
+            let name = word.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '_');
+            if depth == 1 && first && !name.is_empty() {
+                found.push((line, name));
+                first = false;
+            }
+            match word.chars().last() {
+                Some('{') => depth += 1,
+                Some('}') => depth -= 1,
+                Some(',') => first = true,
+                _ => {}
+            }
+            if depth == 0 {
+                break;
+            }
+        }
+        found
+    })
+}
+
+#[test]
+fn imports_that_stand_together_are_told_apart() {
+    let text = "use crate::features::{access, audit::{self, ops},\n    health};\nuse crate::features::{jobs};\n";
+    let found: Vec<_> = listed(text, "crate::features::{").collect();
+    assert_eq!(found, [(1, "access"), (1, "audit"), (1, "health"), (3, "jobs")]);
+    assert!(names("use crate::app;", "crate::app") && !names("use crate::apples;", "crate::app"));
+}
+
 /// Layers from low to high; each may use those before it.
 const LAYERS: [&str; 6] = ["base", "config", "platform", "features", "app", "cli"];
 
@@ -107,10 +148,13 @@ fn layers_use_only_lower_ones() {
                 if shown == "src/config/operation.rs" && code.contains("crate::platform::faults") {
                     continue;
                 }
-                if code.contains(&format!("crate::{higher}::")) {
+                if names(code, &format!("crate::{higher}")) {
                     faults.push(format!("{shown}:{line} uses {higher}"));
                 }
             }
+        }
+        for (line, higher) in listed(product(&text), "crate::{").filter(|(_, l)| LAYERS[own + 1..].contains(l)) {
+            faults.push(format!("{shown}:{line} uses {higher}"));
         }
     }
     report("base ← config ← platform ← features ← app ← cli; nothing uses what stands above it.", faults);
@@ -128,10 +172,14 @@ fn features_use_only_lower_features() {
         let Some(own) = order.iter().position(|f| shown.starts_with(&format!("src/features/{f}/"))) else { continue };
         for (line, code) in code_lines(product(&text)) {
             for higher in &order[own + 1..] {
-                if code.contains(&format!("crate::features::{higher}")) {
+                if names(code, &format!("crate::features::{higher}")) {
                     faults.push(format!("{shown}:{line} uses {higher}"));
                 }
             }
+        }
+        let together = listed(product(&text), "crate::features::{");
+        for (line, higher) in together.filter(|(_, f)| order[own + 1..].contains(f)) {
+            faults.push(format!("{shown}:{line} uses {higher}"));
         }
     }
     report("A feature uses only those above it in src/features/mod.rs; what flows upwards is a job.", faults);
@@ -148,6 +196,76 @@ fn rules_are_pure() {
         }
     }
     report("base has no I/O, no clock of its own and no tasks.", faults);
+}
+
+/// What a file in a feature may not name, by the file's name.
+const FILES: [(&str, &[&str]); 4] = [
+    ("mod.rs", &["rusqlite", "axum", "tokio::", "std::fs", "std::net", "apalis", "Instant::now", "SystemTime"]),
+    ("store.rs", &["axum", "apalis", "tokio::", "Clock"]),
+    ("ops.rs", &["axum", "apalis", "rusqlite"]),
+    ("jobs.rs", &["axum", "rusqlite"]),
+];
+
+#[test]
+fn a_file_in_a_feature_holds_what_its_name_says() {
+    let mut faults = Vec::new();
+    for (path, text) in sources("src/features") {
+        let name = path.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        let banned = FILES.iter().find(|(file, _)| *file == name).map_or(&[][..], |(_, words)| words);
+        for (line, code) in code_lines(product(&text)) {
+            for word in banned.iter().filter(|w| code.contains(**w)) {
+                faults.push(format!("{}:{line} names {word}", path.display()));
+            }
+        }
+    }
+    report("mod.rs has rules, store.rs SQL, ops.rs use cases, jobs.rs jobs: each can be read and tested alone.", faults);
+}
+
+#[test]
+fn sql_stands_in_store_files() {
+    let mut faults = Vec::new();
+    for (path, text) in sources("src/features").into_iter().filter(|(path, _)| !is_test_file(path)) {
+        // Health asks the database whether it is there; that is no business of a store.
+        if path.ends_with("store.rs") || path.starts_with("src/features/health") {
+            continue;
+        }
+        for (line, code) in code_lines(product(&text)) {
+            if ["SELECT ", "INSERT INTO ", "UPDATE ", "DELETE FROM "].iter().any(|w| code.contains(&format!("\"{w}"))) {
+                faults.push(format!("{}:{line}", path.display()));
+            }
+        }
+    }
+    report("SQL stands in store.rs, so that another database is one file per feature.", faults);
+}
+
+/// A page that names a test which is gone promises what nobody holds.
+#[test]
+fn the_architecture_page_tells_the_truth() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("ARCHITECTURE.md")).expect("ARCHITECTURE.md");
+    let (_, rest) = page.split_once("## Invariants").expect("the invariants");
+    let invariants = rest.split("\n## ").next().expect("their section");
+    let all: String = ["src", "tests"].iter().flat_map(|f| sources(f)).map(|(_, text)| text).collect();
+    let mut faults = Vec::new();
+    for name in invariants.split('`').skip(1).step_by(2).filter(|n| n.contains('_') && !n.contains(['/', ' ', '.'])) {
+        if !all.contains(&format!("fn {name}(")) {
+            faults.push(format!("no test is called {name}"));
+        }
+    }
+    let manifest = fs::read_to_string(root.join("Cargo.toml")).expect("Cargo.toml");
+    let (_, tables) = page.split_once("## Dependencies").expect("the dependencies");
+    let mut inside = false;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            inside = line.ends_with("dependencies]");
+        } else if let Some((name, _)) = line.split_once(" = ").filter(|(n, _)| inside && !n.starts_with('#')) {
+            let named = tables.lines().filter_map(|l| l.strip_prefix("| ")?.split('|').next());
+            if !named.flat_map(|cell| cell.split([',', ' '])).any(|word| word == name) {
+                faults.push(format!("{name} is a dependency without a reason"));
+            }
+        }
+    }
+    report("ARCHITECTURE.md names a test for each invariant and a reason for each dependency.", faults);
 }
 
 #[test]
@@ -202,19 +320,31 @@ fn nothing_is_left_unfinished() {
     report("No unwrap, no stub, no debugging left behind; an expect says why it cannot fail.", faults);
 }
 
-/// A released migration is frozen: a database that ran it must find the same text for ever.
-#[test]
-fn released_migrations_are_frozen() {
+/// What a list of released migrations minds; `read` gives a file's bytes.
+fn thawed(list: &str, read: impl Fn(&str) -> Vec<u8>) -> Vec<String> {
     use sha2::{Digest, Sha256};
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let list = fs::read_to_string(root.join("migrations/frozen.txt")).expect("migrations/frozen.txt");
     let mut faults = Vec::new();
     for line in list.lines().filter(|l| !l.starts_with('#') && !l.trim().is_empty()) {
         let (sum, file) = line.split_once("  ").expect("sum, two blanks, file");
-        let text = fs::read(root.join("migrations").join(file)).unwrap_or_default();
-        if hex::encode(Sha256::digest(&text)) != sum {
+        if hex::encode(Sha256::digest(read(file))) != sum {
             faults.push(format!("migrations/{file} is not what was released; add a new migration instead"));
         }
     }
-    report("Migrations go forward only.", faults);
+    faults
+}
+
+/// A released migration is frozen: a database that ran it must find the same text for ever.
+#[test]
+fn released_migrations_are_frozen() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrations");
+    let list = fs::read_to_string(folder.join("frozen.txt")).expect("migrations/frozen.txt");
+    report("Migrations go forward only.", thawed(&list, |file| fs::read(folder.join(file)).unwrap_or_default()));
+}
+
+#[test]
+fn a_released_migration_that_changed_or_went_is_noticed() {
+    let sum = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    let list = format!("# sha256, file\n\n{sum}  0001_a.sql\n{sum}  0002_b.sql\n");
+    let read = |file: &str| if file == "0001_a.sql" { b"abc".to_vec() } else { Vec::new() };
+    assert_eq!(thawed(&list, read), ["migrations/0002_b.sql is not what was released; add a new migration instead"]);
 }

@@ -1,0 +1,129 @@
+//! The command line, as a person or a script uses it.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{Server, command};
+
+fn run(data: &Path, args: &[&str], stdin: &str) -> Output {
+    let mut child = command(args)
+        .env("DATA_DIR", data)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary starts");
+    // A command that reads nothing may have ended already.
+    let _ = child.stdin.take().expect("a pipe").write_all(stdin.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).expect("JSON and nothing else")
+}
+
+fn commands_of(args: &[&str]) -> Vec<String> {
+    let mut args = args.to_vec();
+    args.push("--help");
+    let output = command(&args).output().expect("runs");
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let Some((_, list)) = text.split_once("Commands:\n") else { return Vec::new() };
+    list.lines()
+        .take_while(|l| l.starts_with("  "))
+        .filter_map(|l| l.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .map(str::to_owned)
+        .collect()
+}
+
+/// What is listed can be tried at once.
+#[test]
+fn every_command_has_help_with_an_example() {
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    let mut seen = 0;
+    while let Some(path) = open.pop() {
+        let args: Vec<&str> = path.iter().map(String::as_str).collect();
+        let below = commands_of(&args);
+        if below.is_empty() {
+            seen += 1;
+            let mut help = args.clone();
+            help.push("--help");
+            let output = command(&help).output().expect("runs");
+            let text = String::from_utf8_lossy(&output.stdout).into_owned();
+            assert!(text.contains("Example:\n"), "tenure {} --help has no example:\n{text}", path.join(" "));
+        }
+        open.extend(below.into_iter().map(|name| path.iter().cloned().chain([name]).collect()));
+    }
+    assert!(seen >= 10, "{seen} commands");
+}
+
+#[test]
+fn wrong_usage_ends_with_2_and_a_faulty_configuration_with_78() {
+    for args in [&[][..], &["nonsense"], &["serve", "--nonsense"], &["user"], &["user", "create"], &["token", "revoke"]] {
+        assert_eq!(command(args).output().expect("runs").status.code(), Some(2), "{args:?}");
+    }
+    for args in [&["check-config"][..], &["serve"], &["demo"], &["user", "list"], &["init"]] {
+        let output = command(args).env("PORT", "abc").output().expect("runs");
+        assert_eq!(output.status.code(), Some(78), "{args:?}");
+    }
+}
+
+#[test]
+fn check_config_answers_in_json() {
+    let good = json(&command(&["check-config", "--json"]).output().expect("runs"));
+    assert_eq!(good, serde_json::json!({ "valid": true, "faults": [], "warnings": [] }));
+    let bad = command(&["check-config", "--json"]).env("PORT", "abc").env("PROT", "1").output().expect("runs");
+    assert_eq!(bad.status.code(), Some(78));
+    let bad: Value = serde_json::from_slice(&bad.stdout).expect("JSON");
+    assert_eq!(bad["faults"][0], "PORT: got \"abc\"; expected a whole number from 1 to 65535");
+    assert_eq!(bad["warnings"][0], "PROT: is not a variable of Tenure; did you mean PORT?");
+}
+
+/// Accounts and tokens are made without a server and work with one.
+#[tokio::test]
+async fn an_account_and_a_token_made_on_the_command_line_work() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let password = "correct horse battery staple";
+    let create = ["user", "create", "--email", "ada@example.org", "--name", "Ada", "--role", "admin", "--password-stdin", "--json"];
+    let made = json(&run(&data, &create, &format!("{password}\n")));
+    assert_eq!(made["email"], "ada@example.org");
+    assert_eq!(made["password"], Value::Null, "what was given is not repeated");
+    assert_eq!(run(&data, &create, &format!("{password}\n")).status.code(), Some(1), "an address is used once");
+    let token = json(&run(&data, &["token", "create", "--user", "ada@example.org", "--json"], ""));
+    let secret = token["token"].as_str().expect("a token").to_owned();
+    assert!(secret.starts_with("tnr_"));
+    assert_eq!(run(&data, &["token", "create", "--user", "nobody@example.org"], "").status.code(), Some(1));
+
+    let server = Server::start(&["serve"], &data, &[]).await;
+    let me = format!("{}/api/auth/me", server.base);
+    let ask = |secret: String| crate::support::http().get(&me).bearer_auth(secret).send();
+    assert_eq!(ask(secret.clone()).await.expect("an answer").status(), 200);
+    let busy = run(&data, &["user", "list"], "");
+    assert_eq!(busy.status.code(), Some(1), "one process owns the data directory");
+    assert!(String::from_utf8_lossy(&busy.stderr).contains("in use by another Tenure process"));
+    assert_eq!(server.terminate(), 0);
+
+    let listed = json(&run(&data, &["user", "list", "--json"], ""));
+    assert_eq!(listed["items"][0]["email"], "ada@example.org");
+    let id = token["id"].as_str().expect("an id").to_owned();
+    assert!(run(&data, &["token", "revoke", &id], "").status.success());
+    let reset = run(&data, &["user", "reset-password", "--email", "ada@example.org"], "short\n");
+    assert_eq!(reset.status.code(), Some(1), "a short password is refused");
+    assert!(run(&data, &["user", "disable", "--email", "ada@example.org"], "").status.success());
+    let listed = json(&run(&data, &["user", "list", "--json"], ""));
+    assert_eq!(listed["items"][0]["active"], false);
+    let verdict = json(&run(&data, &["audit", "verify", "--json", "--db", data.join("tenure.db").to_str().expect("UTF-8")], ""));
+    assert_eq!(verdict["fault"], Value::Null, "every act on the command line is in the log");
+
+    let server = Server::start(&["serve"], &data, &[]).await;
+    let me = format!("{}/api/auth/me", server.base);
+    let answer = crate::support::http().get(&me).bearer_auth(secret).send().await.expect("an answer");
+    assert_eq!(answer.status(), 401);
+    assert_eq!(server.terminate(), 0);
+}
