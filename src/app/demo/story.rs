@@ -41,8 +41,12 @@ pub struct Cast {
 }
 
 impl Cast {
-    /// Signs everybody in.
+    /// Signs everybody in, once the demo has put them into the server.
     pub async fn sign_in(http: &reqwest::Client, base: &str) -> Result<Self, Problem> {
+        eventually("the sample people can sign in", || async {
+            Ok(Client::sign_in(http, base, ADMIN, PASSWORD).await.ok())
+        })
+        .await?;
         Ok(Self {
             ada: Client::sign_in(http, base, ADA, PASSWORD).await?,
             rosa: Client::sign_in(http, base, ROSA, PASSWORD).await?,
@@ -56,12 +60,13 @@ pub async fn request_access(cast: &Cast) -> Result<String, Problem> {
     if let Some(run) = cast.ada.list("/api/runs").await?.first() {
         return text(run, "/id");
     }
-    let workflows = cast.ada.list("/api/workflows?status=active").await?;
-    let workflow = workflows
-        .iter()
-        .find(|w| w["name"] == WORKFLOW)
-        .ok_or_else(|| Problem::internal("the sample workflow is not there"))?;
-    let path = format!("/api/workflows/{}/start", text(workflow, "/id")?);
+    // The server is healthy before the demo has put everything into it.
+    let workflow = eventually("the sample workflow is published", || async {
+        let workflows = cast.ada.list("/api/workflows?status=active").await?;
+        Ok(workflows.into_iter().find(|w| w["name"] == WORKFLOW))
+    })
+    .await?;
+    let path = format!("/api/workflows/{}/start", text(&workflow, "/id")?);
     let run = cast.ada.post(&path, json!({ "input": { "project": "Rare variants in heart disease" } })).await?;
     text(&run, "/id")
 }
