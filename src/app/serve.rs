@@ -98,7 +98,8 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
     let app = App::open(config, clock, Arc::new(SystemIds)).await?;
     tokio::spawn(syslog::ops::collect(app.logs.clone(), records));
     // Downtime is not lack of progress: every running run is taken up again before a schedule fires.
-    while app.store.write(workflow::runs::ops::resume_page).await? > 0 {}
+    let boot = app.clock.now();
+    while app.store.write(move |tx| workflow::runs::ops::resume_page(tx, boot)).await? > 0 {}
     let queue = Arc::new(
         QueueRuntime::start(Parts {
             store: app.store.clone(),

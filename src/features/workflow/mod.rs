@@ -52,3 +52,6 @@ pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
     ]
 }
+
+#[cfg(test)]
+mod tests;

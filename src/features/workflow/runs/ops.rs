@@ -337,8 +337,10 @@ pub fn fail_stuck(tx: &Tx<'_>, timeout_minutes: u32, limit: u32) -> Result<usize
 
 /// Takes running runs up again after a downtime, which is not a lack of progress; call it until it
 /// answers 0. At most a page of runs is taken up in one transaction.
-pub fn resume_page(tx: &Tx<'_>) -> Result<usize, Problem> {
-    let runs = store::list_running_before(tx, tx.now(), RESUMED)?;
+///
+/// `before` is one instant for all pages: a run that was taken up is touched later than that.
+pub fn resume_page(tx: &Tx<'_>, before: Timestamp) -> Result<usize, Problem> {
+    let runs = store::list_running_before(tx, before, RESUMED)?;
     let count = runs.len();
     for mut run in runs {
         log(tx, &mut run, "run.resumed", "Taken up again after a restart", &json!({}))?;
