@@ -68,7 +68,7 @@ impl Options {
         Self {
             path,
             max: 2,
-            min: 1,
+            min: 2,
             idle_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(5),
             durability: Durability::Full,

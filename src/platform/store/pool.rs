@@ -83,7 +83,8 @@ impl Readers {
     pub(super) fn open(options: &Options, size: u32) -> Result<Self, Problem> {
         let pool = r2d2::Pool::builder()
             .max_size(size)
-            .min_idle(Some(options.min.min(size)))
+            // The writer, which is always open, is one of `min`.
+            .min_idle(Some(options.min.saturating_sub(1).min(size)))
             .idle_timeout(Some(options.idle_timeout))
             .max_lifetime(None)
             .connection_timeout(options.acquire_timeout)
