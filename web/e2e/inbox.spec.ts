@@ -33,6 +33,7 @@ test('a request is read, and decided although the session ended meanwhile', asyn
     await expect(panel.getByRole('rowheader', { name: entitlement.name })).toBeVisible();
   }
 
+  await expect(panel.getByRole('button', { name: 'Approve' }), 'in sight without scrolling').toBeInViewport({ ratio: 1 });
   await panel.getByRole('button', { name: 'Reject' }).click();
   await expect(panel.getByText('Say why you reject it.')).toBeVisible();
   await panel.getByLabel('Reason').fill('Covered by the agreement.');
