@@ -114,6 +114,8 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
     let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
     let address = format!("{shown}:{}", app.config.server.port);
     let scheme = if tls.is_some() { "https" } else { "http" };
+    // Before the first request: whoever finds the server healthy finds the token too.
+    app.setup.token().await?;
     let server = Server::start(&address, tls, router(&app, &live)).await?;
     app.outbound.set_own_listeners(vec![server.local_addr]);
     let base = format!("{scheme}://{shown}:{}", server.local_addr.port());

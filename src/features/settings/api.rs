@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -10,7 +10,7 @@ use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, Source, Star
 use crate::base::access::Permission;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Body, Caller, Failure, Routes};
+use crate::platform::http::{Body, Caller, Failure, Routes, nullable};
 use crate::platform::store::{Store, Tx};
 
 /// Judges a log filter and puts it into force.
@@ -106,17 +106,12 @@ struct LoggingSettings {
     level: TextInForce,
 }
 
-/// Distinguishes an absent field (`None`) from null (`Some(None)`), which goes back to the start value.
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(d).map(Some)
-}
-
 /// Any subset; null goes back to environment or default.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SecurityChange {
     /// 1 to 10080.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     stuck_run_timeout_minutes: Option<Option<u32>>,
 }
@@ -126,11 +121,11 @@ struct SecurityChange {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct LoggingChange {
     /// 1 to 3650.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     retention_days: Option<Option<u32>>,
     /// A filter such as `info` or `info,tenure=debug`.
-    #[serde(default, deserialize_with = "present")]
+    #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<String>)]
     level: Option<Option<String>>,
 }

@@ -4,6 +4,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer};
 
 use super::reply::Failure;
 use crate::base::access::{Permission, Principal};
@@ -75,6 +76,12 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         let message = e.inner().to_string();
         Problem::Invalid { detail: format!("{field}: {message}"), errors: vec![FieldError { field, message }] }
     })
+}
+
+/// For a field that may be left out or be null, where the two mean different things: left out is
+/// `None` (with `#[serde(default)]`), null is `Some(None)`.
+pub fn nullable<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::<T>::deserialize(d).map(Some)
 }
 
 /// Refuses what is nested so deeply that reading it would cost more than it can be worth.

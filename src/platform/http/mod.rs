@@ -17,7 +17,7 @@ pub mod reply;
 pub mod tls;
 pub mod ui;
 
-pub use extract::{Body, Caller, IdPath, Params};
+pub use extract::{Body, Caller, IdPath, Params, nullable};
 pub use listener::Server;
 pub use reply::Failure;
 

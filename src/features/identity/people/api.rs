@@ -3,7 +3,7 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -13,7 +13,7 @@ use super::{NewPerson, Person, store};
 use crate::base::access::Permission;
 use crate::base::id::PersonId;
 use crate::base::page::{Page, PageRequest};
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes, nullable};
 use crate::platform::store::Store;
 
 /// What the routes need.
@@ -115,10 +115,6 @@ async fn get_person(
     Ok(Json(api.store.read(move |tx| store::get_person(tx, &id)).await?))
 }
 
-fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(d: D) -> Result<Option<Option<T>>, D::Error> {
-    Option::<T>::deserialize(d).map(Some)
-}
-
 /// What changes of a person; absent fields stay.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
@@ -128,7 +124,7 @@ struct PersonChangeBody {
     /// New address.
     email: Option<String>,
     /// New manager; null for none.
-    #[serde(deserialize_with = "present")]
+    #[serde(deserialize_with = "nullable")]
     #[schema(value_type = Option<PersonId>)]
     manager_id: Option<Option<PersonId>>,
     /// New attributes, all of them.
