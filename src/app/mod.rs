@@ -1,6 +1,7 @@
 //! The composition root: the only place that picks concrete types.
 
 pub mod demo;
+pub mod door;
 mod routes;
 mod serve;
 

@@ -109,6 +109,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             setup: app.setup.clone(),
             secure: app.config.is_secure(),
         }))
+        .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
             checks: Checks::new(store.clone(), app.queue_store.clone(), live.probes.clone()),

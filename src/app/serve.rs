@@ -12,6 +12,7 @@ use crate::config::data_dir::DataDir;
 use crate::config::{AppEnv, Config};
 use crate::features::{syslog, workflow};
 use crate::platform::clock::{SystemClock, SystemIds};
+use crate::platform::http::local::LocalServer;
 use crate::platform::http::{Server, tls};
 use crate::platform::lifecycle::{Lifecycle, Step};
 use crate::platform::queue::{Parts, QueueRuntime};
@@ -50,6 +51,7 @@ pub struct Running {
     /// `http://host:port` or `https://…`, with the real port.
     pub base: String,
     server: Server,
+    local: LocalServer,
     queue: Arc<QueueRuntime>,
     life: Lifecycle,
     _claim: DataDir,
@@ -116,13 +118,15 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
     let scheme = if tls.is_some() { "https" } else { "http" };
     // Before the first request: whoever finds the server healthy finds the token too.
     app.setup.token().await?;
-    let server = Server::start(&address, tls, router(&app, &live)).await?;
+    let router = router(&app, &live);
+    let server = Server::start(&address, tls, router.clone()).await?;
+    let local = LocalServer::start(&app.config.data_dir, router)?;
     app.outbound.set_own_listeners(vec![server.local_addr]);
     let base = format!("{scheme}://{shown}:{}", server.local_addr.port());
     tracing::info!(base, version = env!("CARGO_PKG_VERSION"), boot = %boot_id(), "Tenure is running");
     // Outside systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    Ok(Running { app, base, server, queue, life, _claim: claim })
+    Ok(Running { app, base, server, local, queue, life, _claim: claim })
 }
 
 fn boot_id() -> String {
@@ -138,12 +142,13 @@ impl Running {
 
     /// Ends in the runbook's order: connections, requests, worker, stores.
     pub async fn stop(self) -> ExitCode {
-        let Self { app, server, queue, life, .. } = self;
+        let Self { app, server, local, queue, life, .. } = self;
         life.begin("stop");
         let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
         let patience = life.deadline().since(SystemClock.now());
         let stopping = life.step(Step::StopAccepting, async { server.stop_accepting() }).await;
-        let whole = life.step(Step::FinishRequests, stopping.finish(patience)).await;
+        let finish = async { tokio::join!(stopping.finish(patience), local.stop(patience)).0 };
+        let whole = life.step(Step::FinishRequests, finish).await;
         let drained = life.step(Step::DrainWorker, queue.drain(life.deadline())).await;
         if !whole || drained.released > 0 {
             tracing::warn!(requests_cut = !whole, jobs_released = drained.released, "not everything finished in time");

@@ -1,7 +1,9 @@
 //! The command line.
 
 mod audit;
+mod jobs;
 mod keys;
+mod logs;
 mod user;
 
 use std::path::PathBuf;
@@ -10,7 +12,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 use crate::app;
+use crate::app::door::Door;
 use crate::app::demo::DemoOptions;
+use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::config::{Config, Reader, Refusal, Warning};
 
@@ -50,10 +54,16 @@ enum Command {
     /// Check the audit log, without a server.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
-    /// Manage accounts while no server runs.
+    /// List, retry and remove background jobs.
+    #[command(subcommand)]
+    Jobs(jobs::JobsCommand),
+    /// Read and purge the system log.
+    #[command(subcommand)]
+    Logs(logs::LogsCommand),
+    /// Manage accounts.
     #[command(subcommand)]
     User(user::UserCommand),
-    /// Make and revoke API tokens while no server runs.
+    /// Make and revoke API tokens.
     #[command(subcommand)]
     Token(user::TokenCommand),
     /// Print the OpenAPI document of this version.
@@ -89,6 +99,8 @@ pub fn main() -> ExitCode {
         Command::Serve => with_config(Reader::from_process(), app::serve),
         Command::Demo(args) => demo(args),
         Command::Audit(command) => block_on(audit::run(command)),
+        Command::Jobs(command) => with_config(Reader::from_process(), |config| jobs::run(config, command)),
+        Command::Logs(command) => with_config(Reader::from_process(), |config| logs::run(config, command)),
         Command::User(command) => with_config(Reader::from_process(), |config| user::run_user(config, command)),
         Command::Token(command) => with_config(Reader::from_process(), |config| user::run_token(config, command)),
         Command::Openapi => with_config(Reader::new([]), app::print_openapi),
@@ -119,6 +131,38 @@ where
         }
         Err(refusal) => refuse(&refusal),
     }
+}
+
+/// Does `work` through the server that runs, or on the data directory itself.
+async fn with_door(config: Config, work: impl AsyncFnOnce(&mut Door) -> Result<(), Problem>) -> ExitCode {
+    let result = async {
+        let mut door = Door::open(config).await?;
+        let result = work(&mut door).await;
+        door.close().await;
+        result
+    };
+    match result.await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Problem::Internal(cause)) => {
+            eprintln!("tenure: {cause:?}");
+            ExitCode::FAILURE
+        }
+        Err(problem) => {
+            eprintln!("tenure: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A path with the parameters that are given.
+fn query(path: &str, params: &[(&str, Option<&str>)]) -> String {
+    let mut text = form_urlencoded::Serializer::new(String::new());
+    for (name, value) in params {
+        if let Some(value) = value {
+            text.append_pair(name, value);
+        }
+    }
+    format!("{path}?{}", text.finish())
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {

@@ -1,23 +1,17 @@
-//! `tenure user` and `tenure token`: accounts and API tokens, on a data directory that no server uses.
+//! `tenure user` and `tenure token`: accounts and API tokens.
 
 use std::io::BufRead as _;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::app::App;
-use crate::base::access::{Principal, SystemRole};
-use crate::base::id::{Ids as _, TokenId};
+use super::{query, with_door};
+use crate::app::door::Door;
+use crate::base::access::SystemRole;
+use crate::base::id::TokenId;
 use crate::base::problem::Problem;
 use crate::config::Config;
-use crate::config::data_dir::DataDir;
-use crate::features::identity::accounts::ops::{NewToken, TOKEN_PREFIX};
-use crate::features::identity::accounts::{self, password};
-use crate::features::identity::people::{self, NewPerson};
-use crate::features::identity::sessions::ops::new_secret;
-use crate::platform::clock::{SystemClock, SystemIds};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum UserCommand {
@@ -97,92 +91,52 @@ fn parse_role(text: &str) -> Result<SystemRole, String> {
 }
 
 pub(super) async fn run_user(config: Config, command: UserCommand) -> ExitCode {
-    with_app(config, |app, by| async move {
-        match command {
-            UserCommand::Create { email, name, roles, password_stdin, json } => {
-                create(&app, by, email, name, roles, password_stdin, json).await
-            }
-            UserCommand::List { json } => list(&app, json).await,
-            UserCommand::Disable { email } => {
-                app.store.write(move |tx| accounts::ops::disable_account(tx, &by, &email)).await?;
-                println!("disabled");
-                Ok(())
-            }
-            UserCommand::ResetPassword { email } => {
-                let hash = hashed(&app, read_line()?, &email).await?;
-                app.store.write(move |tx| accounts::ops::reset_password(tx, &by, &email, &hash)).await?;
-                println!("the password is changed; sessions ended");
-                Ok(())
-            }
+    with_door(config, async |door| match command {
+        UserCommand::Create { email, name, roles, password_stdin, json } => {
+            let password = if password_stdin { Some(read_line()?) } else { None };
+            let body = json!({ "email": email, "displayName": name, "password": password, "roles": roles });
+            print_created(&door.post("/api/accounts", &body).await?, json);
+            Ok(())
+        }
+        UserCommand::List { json } => list(door, json).await,
+        UserCommand::Disable { email } => {
+            let id = account_id(door, &email).await?;
+            door.post(&format!("/api/accounts/{id}/disable"), &Value::Null).await?;
+            println!("disabled");
+            Ok(())
+        }
+        UserCommand::ResetPassword { email } => {
+            let id = account_id(door, &email).await?;
+            let body = json!({ "password": read_line()? });
+            door.post(&format!("/api/accounts/{id}/reset-password"), &body).await?;
+            println!("the password is changed; sessions ended");
+            Ok(())
         }
     })
     .await
 }
 
 pub(super) async fn run_token(config: Config, command: TokenCommand) -> ExitCode {
-    with_app(config, |app, by| async move {
-        match command {
-            TokenCommand::Create { user, name, scope, json } => {
-                let secret = format!("{TOKEN_PREFIX}{}", new_secret(&SystemIds));
-                let shown = secret.clone();
-                let scope = (!scope.is_empty()).then_some(scope);
-                let token = app
-                    .store
-                    .write(move |tx| {
-                        let account = accounts::store::find_by_email(tx, &user)?
-                            .ok_or_else(|| Problem::missing("account", &user))?;
-                        let new = NewToken { name: name.clone(), scope: scope.clone(), expires_at: None };
-                        accounts::ops::create_token(tx, &by, &account, new, &secret)
-                    })
-                    .await?;
-                if json {
-                    println!("{}", json!({ "token": shown, "id": token.id, "expiresAt": token.expires_at }));
-                } else {
-                    println!("{shown}");
-                }
-                Ok(())
+    with_door(config, async |door| match command {
+        TokenCommand::Create { user, name, scope, json } => {
+            let id = account_id(door, &user).await?;
+            let scope = (!scope.is_empty()).then_some(scope);
+            let body = json!({ "name": name, "scope": scope });
+            let made = door.post(&format!("/api/accounts/{id}/tokens"), &body).await?;
+            if json {
+                println!("{made}");
+            } else {
+                println!("{}", made["token"].as_str().unwrap_or_default());
             }
-            TokenCommand::Revoke { id } => {
-                app.store.write(move |tx| accounts::ops::revoke_token(tx, &by, &id)).await?;
-                println!("revoked");
-                Ok(())
-            }
+            Ok(())
+        }
+        TokenCommand::Revoke { id } => {
+            door.delete(&format!("/api/auth/tokens/{id}")).await?;
+            println!("revoked");
+            Ok(())
         }
     })
     .await
-}
-
-async fn with_app<F, Fut>(mut config: Config, work: F) -> ExitCode
-where
-    F: FnOnce(App, Principal) -> Fut,
-    Fut: Future<Output = Result<(), Problem>>,
-{
-    let result = async {
-        let claim = DataDir::claim(&config.data_dir)?;
-        claim.make_keys(&mut config.keys, &SystemIds)?;
-        let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
-        let result = work(app.clone(), Principal::cli(uid())).await;
-        app.close().await;
-        result
-    }
-    .await;
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(Problem::Internal(cause)) => {
-            eprintln!("tenure: {cause:?}");
-            ExitCode::FAILURE
-        }
-        Err(problem) => {
-            eprintln!("tenure: {problem}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-/// The user that runs the command: who owns its process directory.
-fn uid() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").map_or(0, |m| m.uid())
 }
 
 fn read_line() -> Result<String, Problem> {
@@ -191,63 +145,46 @@ fn read_line() -> Result<String, Problem> {
     Ok(line.trim_end_matches(['\n', '\r']).to_owned())
 }
 
-async fn hashed(app: &App, password: String, email: &str) -> Result<String, Problem> {
-    Problem::from_fields(password::faults("password", &password, email))?;
-    app.identity.passwords.hash(password).await
-}
-
-async fn create(
-    app: &App,
-    by: Principal,
-    email: String,
-    name: String,
-    roles: Vec<SystemRole>,
-    from_stdin: bool,
-    json: bool,
-) -> Result<(), Problem> {
-    let password = if from_stdin { read_line()? } else { format!("{:024x}", SystemIds.next_random() >> 32) };
-    let hash = hashed(app, password.clone(), &email).await?;
-    let given = email.clone();
-    let account = app
-        .store
-        .write(move |tx| {
-            let new = NewPerson {
-                display_name: name.clone(),
-                email: email.clone(),
-                manager_id: None,
-                attributes: json!({}),
-            };
-            let person = people::ops::create_person(tx, &by, new)?;
-            accounts::ops::create_account(tx, &by, &person.id, &email, Some(hash.clone()), &roles)
-        })
-        .await?;
-    let made = (!from_stdin).then_some(password);
-    if json {
-        println!("{}", json!({ "accountId": account, "email": given, "password": made }));
-    } else {
-        println!("{given} is added");
-        if let Some(password) = made {
-            println!("password: {password}");
-        }
+/// The id of the account that signs in with this address.
+async fn account_id(door: &mut Door, email: &str) -> Result<String, Problem> {
+    let found = door.get(&query("/api/accounts", &[("email", Some(email))])).await?;
+    match found["items"][0]["id"].as_str() {
+        Some(id) => Ok(id.to_owned()),
+        None => Err(Problem::missing("account", email)),
     }
-    Ok(())
 }
 
-async fn list(app: &App, json: bool) -> Result<(), Problem> {
-    let accounts = app.store.read(accounts::store::list_accounts).await?;
-    for account in &accounts {
-        if !json {
-            let roles: Vec<_> = account.roles.iter().map(|r| r.as_str()).collect();
-            let state = if account.active { "active" } else { "disabled" };
-            println!("{:30} {:9} {}", account.email, state, roles.join(", "));
+fn print_created(account: &Value, json: bool) {
+    let password = &account["password"];
+    if json {
+        println!("{}", json!({ "accountId": account["id"], "email": account["email"], "password": password }));
+        return;
+    }
+    println!("{} is added", account["email"].as_str().unwrap_or_default());
+    if let Some(password) = password.as_str() {
+        println!("password: {password}");
+    }
+}
+
+async fn list(door: &mut Door, json: bool) -> Result<(), Problem> {
+    let mut items = Vec::new();
+    let mut cursor: Option<String> = None;
+    loop {
+        let page = door.get(&query("/api/accounts", &[("limit", Some("200")), ("cursor", cursor.as_deref())])).await?;
+        items.extend(page["items"].as_array().cloned().unwrap_or_default());
+        cursor = page["nextCursor"].as_str().map(str::to_owned);
+        if cursor.is_none() {
+            break;
         }
     }
     if json {
-        let rows: Vec<_> = accounts
-            .iter()
-            .map(|a| json!({ "id": a.id, "email": a.email, "active": a.active, "roles": a.roles }))
-            .collect();
-        println!("{}", json!({ "items": rows }));
+        println!("{}", json!({ "items": items }));
+        return Ok(());
+    }
+    for account in &items {
+        let roles: Vec<_> = account["roles"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let state = if account["active"] == true { "active" } else { "disabled" };
+        println!("{:30} {:9} {}", account["email"].as_str().unwrap_or_default(), state, roles.join(", "));
     }
     Ok(())
 }

@@ -104,9 +104,8 @@ async fn an_account_and_a_token_made_on_the_command_line_work() {
     let me = format!("{}/api/auth/me", server.base);
     let ask = |secret: String| crate::support::http().get(&me).bearer_auth(secret).send();
     assert_eq!(ask(secret.clone()).await.expect("an answer").status(), 200);
-    let busy = run(&data, &["user", "list"], "");
-    assert_eq!(busy.status.code(), Some(1), "one process owns the data directory");
-    assert!(String::from_utf8_lossy(&busy.stderr).contains("in use by another Tenure process"));
+    let beside = json(&run(&data, &["user", "list", "--json"], ""));
+    assert_eq!(beside["items"][0]["email"], "ada@example.org", "a running server answers commands");
     assert_eq!(server.terminate(), 0);
 
     let listed = json(&run(&data, &["user", "list", "--json"], ""));
@@ -126,4 +125,46 @@ async fn an_account_and_a_token_made_on_the_command_line_work() {
     let answer = crate::support::http().get(&me).bearer_auth(secret).send().await.expect("an answer");
     assert_eq!(answer.status(), 401);
     assert_eq!(server.terminate(), 0);
+}
+
+/// Commands work beside a running server, through its local socket, and are audited as `cli:<uid>`.
+#[tokio::test]
+async fn commands_work_beside_a_running_server_through_its_socket() {
+    use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+    let dir = tempfile::tempdir().expect("a folder");
+    // Deeper than a socket's name may be long.
+    let data = dir.path().join("d".repeat(120)).join("data");
+    std::fs::create_dir_all(data.parent().expect("a parent")).expect("a folder");
+    let mut server = Server::start(&["serve"], &data, &[]).await;
+    let socket = data.join("tenure.sock");
+    let meta = std::fs::metadata(&socket).expect("the socket is there");
+    assert!(meta.file_type().is_socket());
+    assert_eq!(meta.permissions().mode() & 0o777, 0o600);
+
+    let create = ["user", "create", "--email", "ada@example.org", "--name", "Ada", "--role", "auditor", "--json"];
+    let made = json(&run(&data, &create, ""));
+    assert_eq!(made["password"].as_str().map(str::len), Some(24), "one is made when none is given");
+    assert_eq!(run(&data, &create, "").status.code(), Some(1), "an address is used once");
+    let token = json(&run(&data, &["token", "create", "--user", "ada@example.org", "--json"], ""));
+    let secret = token["token"].as_str().expect("a token");
+    let audit = crate::support::http().get(format!("{}/api/audit?action=account.created", server.base));
+    let entries: Value = audit.bearer_auth(secret).send().await.expect("an answer").json().await.expect("JSON");
+    let actor = entries["items"][0]["actor"]["id"].as_str().expect("an actor").to_owned();
+    assert!(actor.starts_with("cli:"), "{actor}");
+    let jobs = json(&run(&data, &["jobs", "list", "--limit", "5", "--json"], ""));
+    assert!(jobs["items"].is_array(), "{jobs}");
+    let unknown = run(&data, &["jobs", "retry", "job_00000000000000000000000000"], "");
+    assert_eq!(unknown.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&unknown.stderr).contains("There is no job"));
+    let logs = run(&data, &["logs", "tail", "--q", "Tenure is running"], "");
+    assert!(logs.status.success());
+    assert!(json(&run(&data, &["logs", "purge", "--json"], ""))["purged"].is_number());
+
+    server.kill();
+    assert!(socket.exists(), "a killed process leaves its socket");
+    assert!(run(&data, &["user", "list"], "").status.success(), "a leftover socket is no server");
+    let server = Server::start(&["serve"], &data, &[]).await;
+    assert!(run(&data, &["user", "list"], "").status.success());
+    assert_eq!(server.terminate(), 0);
+    assert!(!socket.exists(), "an orderly end takes the socket away");
 }

@@ -16,6 +16,11 @@ use crate::support::{free_port, http};
 /// `*` needs no sign-in; otherwise the roles that may: Admin, resource Manager, aPprover,
 /// requestor (Q), aUditor.
 const VERDICTS: &str = "
+GET    /api/accounts                       AU
+POST   /api/accounts                       A
+POST   /api/accounts/{id}/disable          A
+POST   /api/accounts/{id}/reset-password   A
+POST   /api/accounts/{id}/tokens           A
 GET    /api/approvals                      AMPQU
 GET    /api/approvals/{id}                 AMPQU
 POST   /api/approvals/{id}/decide          AMPQU
@@ -101,7 +106,9 @@ fn body(route: &str, own: &str) -> Value {
     match route {
         r if r.ends_with("/decide") => json!({ "decision": "approve" }),
         r if r.ends_with("/execute") => json!({ "command": "has_account", "params": {} }),
-        "POST /api/auth/tokens" => json!({ "name": "t" }),
+        "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
+        r if r.ends_with("/reset-password") => json!({ "password": "" }),
+        r if r.ends_with("/tokens") => json!({ "name": "t" }),
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
         "POST /api/documents" => json!({ "type": "t", "personId": own,
             "validFrom": "2031-01-01T00:00:00Z", "expiresAt": "2032-01-01T00:00:00Z" }),
@@ -124,7 +131,7 @@ fn body(route: &str, own: &str) -> Value {
 /// An address with ids of the right shape that nothing has.
 fn address(path: &str) -> String {
     let prefixes = [
-        ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
+        ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
         ("roles", "rol"), ("runs", "run"), ("workflows", "wfl"),
     ];

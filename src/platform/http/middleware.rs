@@ -13,8 +13,9 @@ use tracing::Instrument as _;
 
 use super::limits::Limits;
 use super::reply::{Failure, Unsent, problem_response, problem_response_as};
+use super::local::LocalPeer;
 use super::{COOKIE, SECURE_COOKIE, headers};
-use crate::base::access::{Authenticate, Credentials};
+use crate::base::access::{Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
 use crate::base::id::{RequestId, SharedIds, TypedId};
 use crate::base::problem::Problem;
@@ -126,6 +127,13 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
     let address = address(&frame, &request);
     let path = request.uri().path();
     if !path.starts_with("/api/") || path.starts_with("/api/health") {
+        return next.run(request).await;
+    }
+    if let Some(LocalPeer(uid)) = request.extensions().get().copied() {
+        let mut principal = Principal::cli(uid);
+        principal.request_id = request.extensions().get::<RequestId>().cloned();
+        request.extensions_mut().insert(principal);
+        request.extensions_mut().insert(PeerAddress(None));
         return next.run(request).await;
     }
     let mut credentials = credentials(&request, address, frame.secure);

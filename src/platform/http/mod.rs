@@ -12,6 +12,7 @@ pub mod extract;
 pub mod headers;
 pub mod limits;
 pub mod listener;
+pub mod local;
 pub mod middleware;
 pub mod reply;
 pub mod tls;

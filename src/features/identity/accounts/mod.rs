@@ -1,5 +1,6 @@
 //! Accounts: how a person signs in, with which system roles, and API tokens.
 
+pub mod api;
 pub mod ops;
 pub mod password;
 pub mod store;

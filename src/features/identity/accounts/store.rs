@@ -56,9 +56,18 @@ pub fn any_account(tx: &Tx<'_>) -> Result<bool, Problem> {
     tx.scalar("SELECT EXISTS (SELECT 1 FROM account)", params![])
 }
 
-/// All accounts, by address.
-pub fn list_accounts(tx: &Tx<'_>) -> Result<Vec<Account>, Problem> {
-    let ids: Vec<AccountId> = tx.query("SELECT id FROM account ORDER BY email", params![], |r| r.get("id"))?;
+/// The account with this id, or an error that says there is none.
+pub fn get_account(tx: &Tx<'_>, id: &AccountId) -> Result<Account, Problem> {
+    find_account(tx, id)?.ok_or_else(|| Problem::missing("account", id))
+}
+
+/// Up to `limit` accounts by address, those behind the address `after`.
+pub fn list_accounts(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Account>, Problem> {
+    let ids: Vec<AccountId> = tx.query(
+        "SELECT id FROM account WHERE ?1 IS NULL OR email > ?1 ORDER BY email LIMIT ?2",
+        params![after, limit],
+        |r| r.get("id"),
+    )?;
     let mut accounts = Vec::with_capacity(ids.len());
     for id in ids {
         accounts.extend(find_account(tx, &id)?);
