@@ -53,7 +53,9 @@ impl std::fmt::Debug for Way {
 
 impl Door {
     /// Finds the server that runs on the data directory; opens the directory when there is none.
-    pub async fn open(mut config: Config) -> Result<Self, Problem> {
+    ///
+    /// `uid` is the user that runs the command; the running server asks the kernel instead.
+    pub async fn open(mut config: Config, uid: u32) -> Result<Self, Problem> {
         if let Some(stream) = connect(&config.data_dir).await? {
             let (sender, connection) = handshake(TokioIo::new(stream)).await.map_err(Problem::internal)?;
             tokio::spawn(connection);
@@ -63,7 +65,7 @@ impl Door {
         claim.make_keys(&mut config.keys, &SystemIds)?;
         let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
         let router = router(&app, &Live::none());
-        Ok(Self(Way::Alone(Box::new(Alone { app, router, uid: uid(), _claim: claim }))))
+        Ok(Self(Way::Alone(Box::new(Alone { app, router, uid, _claim: claim }))))
     }
 
     /// Whether a server runs on the data directory.
@@ -139,10 +141,4 @@ fn problem(status: StatusCode, body: &Value) -> Problem {
     let lines = fields.filter_map(|e| Some(format!("{}: {}", e["field"].as_str()?, e["message"].as_str()?)));
     let lines: Vec<_> = lines.filter(|line| *line != detail).collect();
     if lines.is_empty() { Problem::refused(detail) } else { Problem::refused(format!("{detail}\n  {}", lines.join("\n  "))) }
-}
-
-/// The user that runs the command: who owns its process directory.
-fn uid() -> u32 {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").map_or(0, |m| m.uid())
 }

@@ -14,6 +14,7 @@ use crate::base::problem::Problem;
 use crate::config::{Config, Secret};
 use crate::features::access::{self, AccessJobs};
 use crate::features::audit::{AuditJournal, ops as audit_ops};
+use crate::features::backup;
 use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::Identity;
@@ -64,6 +65,7 @@ impl App {
     /// Opens the stores and builds the services; nothing runs yet.
     pub async fn open(config: Config, clock: SharedClock, ids: SharedIds) -> Result<Self, Problem> {
         install_crypto();
+        backup::ops::refuse_unfinished(&config.data_dir)?;
         let stores = Stores::open(&config, &clock, &ids)?;
         let origin = origin(&config, ids.as_ref());
         let verifier = verifier_key(config.keys.signing.as_ref(), &origin)?;

@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod backup;
 mod jobs;
 mod keys;
 mod logs;
@@ -51,6 +52,15 @@ enum Command {
     /// Run with a sample organisation on an empty data directory.
     #[command(after_help = "Example:\n  tenure demo --data-dir ./demo-data\n  tenure demo --check")]
     Demo(DemoArgs),
+    /// Copy the business into one file, beside a running server or without one.
+    #[command(after_help = "Example:\n  tenure backup /mnt/stick/tenure.backup\n  tenure backup /mnt/stick/tenure.backup --keys --passphrase-file ./passphrase")]
+    Backup(backup::BackupArgs),
+    /// Put a backup in the place of what is in the data directory; the server must be stopped.
+    #[command(after_help = "Example:\n  tenure restore /mnt/stick/tenure.backup --passphrase-file ./passphrase")]
+    Restore(backup::RestoreArgs),
+    /// Seal the keys into one file, and bring them back.
+    #[command(subcommand)]
+    Keys(backup::KeysCommand),
     /// Check the audit log, without a server.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
@@ -98,6 +108,9 @@ pub fn main() -> ExitCode {
         Command::CheckConfig { json } => check_config(json),
         Command::Serve => with_config(Reader::from_process(), app::serve),
         Command::Demo(args) => demo(args),
+        Command::Backup(args) => with_config(relaxed(), |config| backup::make(config, args)),
+        Command::Restore(args) => with_config(relaxed(), |config| backup::restore(config, args)),
+        Command::Keys(command) => with_config(relaxed(), |config| backup::keys(config, command)),
         Command::Audit(command) => block_on(audit::run(command)),
         Command::Jobs(command) => with_config(Reader::from_process(), |config| jobs::run(config, command)),
         Command::Logs(command) => with_config(Reader::from_process(), |config| logs::run(config, command)),
@@ -119,6 +132,14 @@ fn demo(args: DemoArgs) -> ExitCode {
     with_config(reader, |config| app::demo::run(config, options))
 }
 
+/// The environment for commands that look after the data or the keys: what production demands of a
+/// server would keep them from mending it.
+fn relaxed() -> Reader {
+    let mut reader = Reader::from_process();
+    reader.set("APP_ENV", "development");
+    reader
+}
+
 fn with_config<F, Fut>(reader: Reader, run: F) -> ExitCode
 where
     F: FnOnce(Config) -> Fut,
@@ -136,12 +157,17 @@ where
 /// Does `work` through the server that runs, or on the data directory itself.
 async fn with_door(config: Config, work: impl AsyncFnOnce(&mut Door) -> Result<(), Problem>) -> ExitCode {
     let result = async {
-        let mut door = Door::open(config).await?;
+        let mut door = Door::open(config, uid()).await?;
         let result = work(&mut door).await;
         door.close().await;
         result
     };
-    match result.await {
+    ended(result.await)
+}
+
+/// The exit code of a command; a failure is said on standard error.
+fn ended(result: Result<(), Problem>) -> ExitCode {
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Problem::Internal(cause)) => {
             eprintln!("tenure: {cause:?}");
@@ -163,6 +189,12 @@ fn query(path: &str, params: &[(&str, Option<&str>)]) -> String {
         }
     }
     format!("{path}?{}", text.finish())
+}
+
+/// The user that runs the command: who owns its process directory.
+fn uid() -> u32 {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").map_or(0, |m| m.uid())
 }
 
 fn block_on(work: impl Future<Output = ExitCode>) -> ExitCode {

@@ -16,6 +16,16 @@ pub struct AuditConfig {
     pub stores: Vec<CheckpointStore>,
 }
 
+impl AuditConfig {
+    /// The folder that checkpoints are kept in, if one is.
+    pub fn folder(&self) -> Option<&Path> {
+        self.stores.iter().find_map(|s| match s {
+            CheckpointStore::File(path) => Some(path.as_path()),
+            CheckpointStore::S3(_) | CheckpointStore::Siem(_) => None,
+        })
+    }
+}
+
 /// A place for checkpoints.
 #[derive(Debug, Clone)]
 pub enum CheckpointStore {

@@ -70,6 +70,35 @@ impl DataDir {
         }
         Ok(made)
     }
+
+    /// Puts keys that are known into `keys/`; answers the names written.
+    ///
+    /// A key that is there and differs is refused unless `replace`: what was sealed with it could not be
+    /// opened any more.
+    pub fn put_keys(&self, keys: &[(&str, Secret)], replace: bool) -> Result<Vec<&'static str>, Problem> {
+        let folder = self.path.join("keys");
+        let fault = |e: std::io::Error| Problem::refused(format!("DATA_DIR: {} cannot be written: {e}", folder.display()));
+        DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(fault)?;
+        let mut wanted = Vec::new();
+        for (name, file) in FILES {
+            let Some((_, key)) = keys.iter().find(|(n, _)| *n == name) else { continue };
+            let there = std::fs::read_to_string(folder.join(file)).ok();
+            match there.as_deref().map(str::trim) {
+                Some(text) if text == key.expose() => continue,
+                Some(_) if !replace => {
+                    return Err(Problem::refused(format!(
+                        "{} holds another key. Nothing was changed; say --replace to put the new one in its place.",
+                        folder.join(file).display()
+                    )));
+                }
+                _ => wanted.push((name, file, key)),
+            }
+        }
+        for (_, file, key) in &wanted {
+            write_key(&folder, file, key.expose()).map_err(fault)?;
+        }
+        Ok(wanted.into_iter().map(|(name, ..)| name).collect())
+    }
 }
 
 /// Writes beside and renames, so that a key is whole or not there at all, however the process ends.

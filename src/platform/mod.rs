@@ -1,5 +1,6 @@
 //! The outside world: files, sockets, processes, time. Knows no feature.
 
+pub mod archive;
 pub mod clock;
 pub mod faults;
 pub mod http;
@@ -7,6 +8,7 @@ pub mod lifecycle;
 pub mod mail;
 pub mod outbound;
 pub mod queue;
+pub mod sealed;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

@@ -167,6 +167,8 @@ async fn commands_work_beside_a_running_server_through_its_socket() {
     assert!(run(&data, &["user", "list"], "").status.success());
     assert_eq!(server.terminate(), 0);
     assert!(!socket.exists(), "an orderly end takes the socket away");
+}
+
 /// Every file of a folder with its mode and its hash.
 fn listing(folder: &Path) -> Vec<(String, u32, Vec<u8>)> {
     use sha2::Digest as _;

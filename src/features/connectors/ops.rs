@@ -8,6 +8,7 @@ use zeroize::Zeroizing;
 use super::{Connector, ConnectorChange, Kind, NewConnector, Target, drivers, store};
 use crate::base::access::Principal;
 use crate::base::id::{ConnectorId, TypedId};
+use crate::base::page::PageRequest;
 use crate::base::problem::{FieldError, Problem};
 use crate::features::audit::{self, Entry};
 use crate::platform::secrets::{Place, SecretBox};
@@ -117,6 +118,25 @@ pub(super) fn target(tx: &Tx<'_>, id: &ConnectorId, secrets: &SecretBox) -> Resu
         opened.insert(name, Zeroizing::new(text.to_owned()));
     }
     Ok((connector.kind, Target { id: connector.id, config: connector.config, secrets: opened }))
+}
+
+/// The names of the connectors with a secret that does not open, by name.
+pub(super) fn list_locked(tx: &Tx<'_>, secrets: &SecretBox) -> Result<Vec<String>, Problem> {
+    let mut locked = Vec::new();
+    let mut page = PageRequest::default();
+    loop {
+        let connectors = store::list_connectors(tx, &page)?;
+        for connector in connectors.items {
+            let sealed = store::list_secrets(tx, &connector.id)?;
+            if sealed.iter().any(|(name, bytes)| secrets.open(place(&connector.id, name), bytes).is_err()) {
+                locked.push(connector.name);
+            }
+        }
+        match connectors.next_cursor {
+            Some(next) => page.cursor = Some(next),
+            None => return Ok(locked),
+        }
+    }
 }
 
 fn put_secret(tx: &Tx<'_>, id: &ConnectorId, name: &str, secret: &str, secrets: &SecretBox) -> Result<(), Problem> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::drivers::Drivers;
 use super::{CallAnswer, CallFailure, CommandSpec, Kind, Target, drivers, ops};
 use crate::base::id::ConnectorId;
+use crate::base::problem::Problem;
 use crate::platform::outbound::Outbound;
 use crate::platform::secrets::SecretBox;
 use crate::platform::store::Store;
@@ -70,6 +71,12 @@ impl Connectors {
     pub async fn test(&self, connector: &ConnectorId) -> Result<CallAnswer, CallFailure> {
         let (kind, target) = self.target(connector).await?;
         self.inner.drivers.of(kind).test(&target).await
+    }
+
+    /// The names of the connectors whose secrets the present key does not open.
+    pub async fn list_locked(&self) -> Result<Vec<String>, Problem> {
+        let secrets = self.inner.secrets.clone();
+        self.inner.store.read(move |tx| ops::list_locked(tx, &secrets)).await
     }
 
     async fn target(&self, connector: &ConnectorId) -> Result<(Kind, Target), CallFailure> {

@@ -18,6 +18,7 @@ mod journal;
 pub mod migrations;
 mod pool;
 mod readonly;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -40,6 +41,7 @@ pub use error::is_unique_violation;
 pub use journal::{Draft, Journal, Sealed};
 pub use migrations::{Migration, MigrationSet};
 pub use pool::PoolStats;
+pub use snapshot::{find_damage, snapshot};
 pub use tx::{Row, Tx};
 pub use value::{FromValue, Json, ToValue, Value};
 pub use writer::WriterStats;
