@@ -20,6 +20,16 @@ for (const { name, path } of PAGES) {
   });
 }
 
+test('a log entry is whole without scrolling sideways', async ({ page }) => {
+  await signIn(page, 'admin');
+  await open(page, '/logs');
+  const row = page.getByRole('row', { name: /Tenure is running/ });
+  await expect(row.getByRole('rowheader').locator('time')).toBeInViewport({ ratio: 1 });
+  await expect(row.locator('[data-status]')).toBeInViewport({ ratio: 1 });
+  const hidden = await page.locator('table').evaluate((table) => table.scrollWidth - table.parentElement!.clientWidth);
+  expect(hidden).toBeLessThanOrEqual(0);
+});
+
 test('the navigation is a drawer', async ({ page }) => {
   await signIn(page, 'admin');
   await open(page, '/inbox');
