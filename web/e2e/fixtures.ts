@@ -79,8 +79,12 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
       const context = await requests.newContext({ baseURL: server.url });
       await logIn(context, 'admin', server.url);
       const first = async (path: string, key = 'id') => {
-        const item = await firstItem<Record<string, unknown>>(context, path);
-        expect(item, `the sample organisation has an item of ${path}`).toBeDefined();
+        let item: Record<string, unknown> | undefined;
+        // Jobs and the log follow the start of the server by a moment.
+        await expect(async () => {
+          item = await firstItem<Record<string, unknown>>(context, path);
+          expect(item, `the sample organisation has an item of ${path}`).toBeDefined();
+        }).toPass({ timeout: 15_000, intervals: [100] });
         return String(item![key]);
       };
       await use({

@@ -52,7 +52,12 @@ test('what a setting cannot be is said at its field', async ({ page, watch }) =>
   expect(await faultsOf(page)).toEqual([]);
   await days.press('Escape');
   await expect(page.getByText('30 days')).toBeVisible();
+});
 
+test('a filter of the log that cannot be read is refused at its field', async ({ page, watch }) => {
+  watch.allow(/status of 422/);
+  await signIn(page, 'admin');
+  await open(page, '/settings/logging');
   await page.getByRole('button', { name: 'Change Log level' }).click();
   const level = page.getByRole('textbox', { name: 'Log level' });
   await level.fill('info,tenure=loud');
