@@ -79,13 +79,8 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
       const context = await requests.newContext({ baseURL: server.url });
       await logIn(context, 'admin', server.url);
       const first = async (path: string, key = 'id') => {
-        let item: Record<string, unknown> | undefined;
-        // Jobs and the log follow the start of the server by a moment.
-        await expect(async () => {
-          item = await firstItem<Record<string, unknown>>(context, path);
-          expect(item, `the sample organisation has an item of ${path}`).toBeDefined();
-        }).toPass({ timeout: 15_000, intervals: [100] });
-        return String(item![key]);
+        const item = await firstItem<Record<string, unknown>>(context, path);
+        return String(item[key]);
       };
       await use({
         approval: await first('/api/approvals?state=all&mine=false'),
@@ -146,10 +141,16 @@ export async function post(page: Page, path: string, csrfToken: string, data: un
   expect(answer.status(), await answer.text()).toBe(200);
 }
 
-export async function firstItem<T>(request: APIRequestContext, path: string): Promise<T | undefined> {
-  const answer = await request.get(`${process.env.TENURE_URL}${path}`);
-  expect(answer.status(), path).toBe(200);
-  return ((await answer.json()) as { items: T[] }).items[0];
+/** The runs of the sample organisation, and with them approvals and jobs, follow the start of the server by a moment. */
+export async function firstItem<T>(request: APIRequestContext, path: string): Promise<T> {
+  let item: T | undefined;
+  await expect(async () => {
+    const answer = await request.get(`${process.env.TENURE_URL}${path}`);
+    expect(answer.status(), path).toBe(200);
+    item = ((await answer.json()) as { items: T[] }).items[0];
+    expect(item, `the sample organisation has an item of ${path}`).toBeDefined();
+  }).toPass({ timeout: 15_000, intervals: [100] });
+  return item!;
 }
 
 /** Opens a page and waits for what it shows; polling goes on for ever, so an idle network never comes. */
