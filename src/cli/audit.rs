@@ -9,14 +9,14 @@ use clap::Subcommand;
 use crate::base::problem::Problem;
 use crate::features::audit::verify::{Verdict, verify_chain};
 use crate::platform::clock::{SystemClock, SystemIds};
-use crate::platform::store::{MigrationSet, Options, Store};
+use crate::platform::store::Store;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// Read the whole log again: exit 0 sound, 1 tampered, 2 cannot tell.
     #[command(after_help = "Example:\n  tenure audit verify --db /var/lib/tenure/tenure.db")]
     Verify {
-        /// The database, of a stopped server or a backup.
+        /// The database, of a server or a backup; it and its directory stay exactly as they are.
         #[arg(long)]
         db: PathBuf,
         /// Print JSON.
@@ -30,32 +30,35 @@ const CANNOT_TELL: u8 = 2;
 
 pub(super) async fn run(command: AuditCommand) -> ExitCode {
     let AuditCommand::Verify { db, json } = command;
+    let shown = db.clone();
     match verify(db).await {
         Ok(verdict) => {
             print_verdict(&verdict, json);
             if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
         }
         Err(problem) => {
-            eprintln!("tenure: cannot tell: {problem}");
+            match &problem {
+                // What SQLite says of a damaged file is for whoever holds the file.
+                Problem::Internal(cause) => eprintln!("tenure: cannot tell: {}: {cause:?}", shown.display()),
+                other => eprintln!("tenure: cannot tell: {other}"),
+            }
             ExitCode::from(CANNOT_TELL)
         }
     }
 }
 
+/// Reads the file as it is; nothing beside it is made or changed.
 async fn verify(db: PathBuf) -> Result<Verdict, Problem> {
-    if !db.is_file() {
-        return Err(Problem::missing("file", db.display()));
-    }
-    let store = Store::open(
-        &Options::small(db),
-        &MigrationSet::tenure(),
-        Arc::new(SystemClock),
-        Arc::new(SystemIds),
-        None,
-    )?;
-    let verdict = verify_chain(&store).await;
+    let store = Store::open_read_only(&db, Arc::new(SystemClock), Arc::new(SystemIds))?;
+    let verdict = verify_chain(&store).await?;
     store.close().await;
-    verdict
+    if verdict.rows == 0 && verdict.fault.is_none() {
+        return Err(Problem::refused(format!(
+            "{}: the audit log is empty; even a new one has an entry that names it. Give the tenure.db of a data directory.",
+            db.display()
+        )));
+    }
+    Ok(verdict)
 }
 
 fn print_verdict(verdict: &Verdict, json: bool) {

@@ -127,3 +127,105 @@ async fn an_account_and_a_token_made_on_the_command_line_work() {
     assert_eq!(answer.status(), 401);
     assert_eq!(server.terminate(), 0);
 }
+
+/// Every file of a folder with its mode and its hash.
+fn listing(folder: &Path) -> Vec<(String, u32, Vec<u8>)> {
+    use sha2::Digest as _;
+    use std::os::unix::fs::PermissionsExt as _;
+    let mut all: Vec<_> = std::fs::read_dir(folder)
+        .expect("a folder")
+        .map(|e| {
+            let path = e.expect("an entry").path();
+            let mode = path.metadata().expect("metadata").permissions().mode();
+            let bytes = if path.is_file() { std::fs::read(&path).expect("reads") } else { Vec::new() };
+            (path.display().to_string(), mode, sha2::Sha256::digest(bytes).to_vec())
+        })
+        .collect();
+    all.sort();
+    all
+}
+
+fn verify(db: &Path) -> Output {
+    command(&["audit", "verify", "--json", "--db"]).arg(db).output().expect("runs")
+}
+
+/// Verifies, and minds that the folder is what it was; answers the number of entries.
+fn sound_and_untouched(db: &Path) -> u64 {
+    let folder = db.parent().expect("a folder");
+    let before = listing(folder);
+    let verdict = json(&verify(db));
+    assert_eq!(listing(folder), before, "{}", db.display());
+    assert_eq!(verdict["fault"], Value::Null);
+    verdict["rows"].as_u64().expect("a number")
+}
+
+fn copy_of(from: &Path, names: &[&str], to: &Path) -> std::path::PathBuf {
+    std::fs::create_dir(to).expect("a folder");
+    for name in names {
+        std::fs::copy(from.join(name), to.join(name)).expect("copies");
+    }
+    to.join("tenure.db")
+}
+
+/// Evidence stays as it is while it is looked at: of a server that runs, one that died, one that ended,
+/// and of every way in which its files are copied away.
+#[tokio::test]
+async fn a_verification_reads_the_write_ahead_log_and_changes_no_file() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let mut server = Server::start(&["serve"], &data, &[]).await;
+    let token = std::fs::read_to_string(data.join("setup-token")).expect("the setup token");
+    let body = serde_json::json!({ "token": token.trim(), "email": "a@example.org", "displayName": "A", "password": "a long enough password 1" });
+    let made = crate::support::http().post(format!("{}/api/setup", server.base)).json(&body).send().await;
+    assert_eq!(made.expect("an answer").status(), 201);
+    let live = json(&verify(&data.join("tenure.db")));
+    assert!(live["rows"].as_u64().expect("a number") >= 4, "{live}");
+    assert_eq!(live["fault"], Value::Null);
+    server.kill();
+
+    let died = sound_and_untouched(&data.join("tenure.db"));
+    assert!(died >= 4, "{died}");
+    let with_log = copy_of(&data, &["tenure.db", "tenure.db-wal"], &dir.path().join("with log"));
+    assert_eq!(sound_and_untouched(&with_log), died, "a log without its index is read too");
+    let whole = copy_of(&data, &["tenure.db", "tenure.db-wal", "tenure.db-shm"], &dir.path().join("whole?#%"));
+    let mode = |mode| std::fs::set_permissions(whole.parent().expect("a folder"), std::fs::Permissions::from_mode(mode));
+    mode(0o555).expect("changes the mode");
+    assert_eq!(sound_and_untouched(&whole), died);
+    mode(0o755).expect("changes the mode");
+
+    assert_eq!(Server::start(&["serve"], &data, &[]).await.terminate(), 0);
+    let ended = copy_of(&data, &["tenure.db"], &dir.path().join("ended"));
+    std::fs::set_permissions(&ended, std::fs::Permissions::from_mode(0o444)).expect("changes the mode");
+    std::fs::set_permissions(dir.path().join("ended"), std::fs::Permissions::from_mode(0o555)).expect("changes the mode");
+    assert_eq!(sound_and_untouched(&ended), died, "an orderly end folds the log into the file");
+    std::fs::set_permissions(dir.path().join("ended"), std::fs::Permissions::from_mode(0o755)).expect("changes the mode");
+}
+
+#[test]
+fn a_verification_of_what_holds_no_log_cannot_tell_and_says_why() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let file = |name: &str, bytes: &[u8]| {
+        std::fs::write(dir.path().join(name), bytes).expect("writes");
+        dir.path().join(name)
+    };
+    let text = file("text", b"no database at all, however long it may be; and no header of one ".repeat(99).as_slice());
+    let empty = file("empty", b"");
+    let other = dir.path().join("other.db");
+    rusqlite::Connection::open(&other).and_then(|c| c.execute_batch("CREATE TABLE t (x)")).expect("a database");
+    let cases = [
+        (dir.path().join("missing"), "cannot be read"),
+        (dir.path().to_owned(), "is not a file"),
+        (text, "is not an SQLite database"),
+        (empty, "is no database of Tenure"),
+        (other, "is no database of Tenure"),
+    ];
+    let before = listing(dir.path());
+    for (path, why) in cases {
+        let output = verify(&path);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{}: {text}", path.display());
+        assert!(text.contains(why) && text.contains(path.to_str().expect("UTF-8")), "{text}");
+    }
+    assert_eq!(listing(dir.path()), before);
+}

@@ -17,6 +17,7 @@ mod error;
 mod journal;
 pub mod migrations;
 mod pool;
+mod readonly;
 #[cfg(test)]
 mod tests;
 mod tx;
@@ -86,7 +87,10 @@ pub struct Store {
 struct Inner {
     path: PathBuf,
     readers: Option<pool::Readers>,
-    writer: writer::Writer,
+    /// None when the file is only looked at.
+    writer: Option<writer::Writer>,
+    /// Removed after the readers, which stand above it.
+    _copy: Option<readonly::PrivateCopy>,
     closed: AtomicBool,
     shape: (u32, u32),
     clock: SharedClock,
@@ -127,18 +131,42 @@ impl Store {
         )?;
         let readers = match options.max.saturating_sub(1) {
             0 => None,
-            n => Some(pool::Readers::open(options, n)?),
+            n => Some(pool::Readers::open(options, n)),
         };
         Ok(Self {
             inner: Arc::new(Inner {
                 path: options.path.clone(),
                 readers,
-                writer,
+                writer: Some(writer),
+                _copy: None,
                 closed: AtomicBool::new(false),
                 shape: (options.max, options.min),
                 clock,
                 ids,
                 doorbell,
+            }),
+        })
+    }
+
+    /// Opens a file to look at it: nothing is created, migrated, checkpointed or locked away, and
+    /// nothing in its directory changes. Every write is refused.
+    ///
+    /// Fails with a sentence about the file when it is none of ours or cannot be read.
+    pub fn open_read_only(path: &Path, clock: SharedClock, ids: SharedIds) -> Result<Self, Problem> {
+        let opening = readonly::prepare(path, ids.as_ref())?;
+        let options = Options::small(path.to_owned());
+        let readers = pool::Readers::open_read_only(&options, &opening);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                path: options.path,
+                readers: Some(readers),
+                writer: None,
+                _copy: opening.copy,
+                closed: AtomicBool::new(false),
+                shape: (1, 1),
+                clock,
+                ids,
+                doorbell: Arc::default(),
             }),
         })
     }
@@ -156,7 +184,7 @@ impl Store {
             Some(readers) => {
                 readers.run(self.inner.clock.clone(), self.inner.ids.clone(), f).await
             }
-            None => self.inner.writer.read(f).await,
+            None => self.writer()?.read(f).await,
         }
     }
 
@@ -175,7 +203,10 @@ impl Store {
         {
             return readers.run_with(permit, self.inner.clock.clone(), self.inner.ids.clone(), f).await;
         }
-        self.inner.writer.read(f).await
+        match (&self.inner.writer, &self.inner.readers) {
+            (None, Some(readers)) => readers.run(self.inner.clock.clone(), self.inner.ids.clone(), f).await,
+            _ => self.writer()?.read(f).await,
+        }
     }
 
     /// Runs `f` on the writer in a transaction of its own and answers after the COMMIT.
@@ -187,7 +218,7 @@ impl Store {
         F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
         self.check_open()?;
-        self.inner.writer.write(writer::Lane::Request, f).await
+        self.writer()?.write(writer::Lane::Request, f).await
     }
 
     /// Like [`Store::write`], behind every waiting request; for background jobs.
@@ -197,28 +228,29 @@ impl Store {
         F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
         self.check_open()?;
-        self.inner.writer.write(writer::Lane::Background, f).await
+        self.writer()?.write(writer::Lane::Background, f).await
     }
 
     /// Connections in use, idle, waited for.
     pub fn pool_stats(&self) -> PoolStats {
         let (max, min) = self.inner.shape;
-        let busy = u32::from(self.inner.writer.is_busy());
+        let writer = self.inner.writer.as_ref();
+        let busy = u32::from(writer.is_some_and(writer::Writer::is_busy));
         let (reading, idle, waiting, timeouts) =
             self.inner.readers.as_ref().map_or((0, 0, 0, 0), pool::Readers::figures);
         PoolStats {
             max,
             min,
             active: reading + busy,
-            idle: idle + (1 - busy),
-            waiting: waiting + self.inner.writer.queued(),
-            timeouts: timeouts + self.inner.writer.timeouts(),
+            idle: idle + u32::from(writer.is_some()) - busy,
+            waiting: waiting + writer.map_or(0, writer::Writer::queued),
+            timeouts: timeouts + writer.map_or(0, writer::Writer::timeouts),
         }
     }
 
     /// What the writer did so far.
     pub fn writer_stats(&self) -> WriterStats {
-        self.inner.writer.stats()
+        self.inner.writer.as_ref().map(writer::Writer::stats).unwrap_or_default()
     }
 
     /// Where the file is.
@@ -246,7 +278,14 @@ impl Store {
         if self.inner.closed.swap(true, Ordering::AcqRel) {
             return;
         }
-        self.inner.writer.close().await;
+        if let Some(writer) = &self.inner.writer {
+            writer.close().await;
+        }
+    }
+
+    fn writer(&self) -> Result<&writer::Writer, Problem> {
+        let only_looked_at = || Problem::refused(format!("{} is open for reading only.", self.inner.path.display()));
+        self.inner.writer.as_ref().ok_or_else(only_looked_at)
     }
 
     fn check_open(&self) -> Result<(), Problem> {

@@ -14,6 +14,7 @@ use serde::Serialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{self, Durability};
+use super::readonly::{self, Opening};
 use super::tx::Tx;
 use super::{Options, error};
 use crate::base::clock::SharedClock;
@@ -49,6 +50,13 @@ impl Manager {
             .with_init(move |conn| connection::configure(conn, durability, false));
         Self { inner }
     }
+
+    fn read_only(opening: &Opening) -> Self {
+        let inner = SqliteConnectionManager::file(&opening.uri)
+            .with_flags(readonly::flags_of(opening))
+            .with_init(|conn| readonly::configure(conn));
+        Self { inner }
+    }
 }
 
 impl r2d2::ManageConnection for Manager {
@@ -80,7 +88,16 @@ pub(super) struct Readers {
 }
 
 impl Readers {
-    pub(super) fn open(options: &Options, size: u32) -> Result<Self, Problem> {
+    pub(super) fn open(options: &Options, size: u32) -> Self {
+        Self::with(Manager::new(options.path.clone(), options.durability), options, size)
+    }
+
+    /// One reader of a file that is only looked at.
+    pub(super) fn open_read_only(options: &Options, opening: &Opening) -> Self {
+        Self::with(Manager::read_only(opening), options, 1)
+    }
+
+    fn with(manager: Manager, options: &Options, size: u32) -> Self {
         let pool = r2d2::Pool::builder()
             .max_size(size)
             // The writer, which is always open, is one of `min`.
@@ -89,15 +106,15 @@ impl Readers {
             .max_lifetime(None)
             .connection_timeout(options.acquire_timeout)
             .test_on_check_out(false)
-            .build_unchecked(Manager::new(options.path.clone(), options.durability));
-        Ok(Self {
+            .build_unchecked(manager);
+        Self {
             pool,
             gate: Arc::new(Semaphore::new(size as usize)),
             size,
             timeout: options.acquire_timeout,
             waiting: AtomicU32::new(0),
             timeouts: AtomicU64::new(0),
-        })
+        }
     }
 
     pub(super) async fn run<T, F>(&self, clock: SharedClock, ids: SharedIds, f: F) -> Result<T, Problem>
