@@ -7,6 +7,8 @@ use serde_json::json;
 
 use super::approvals::{ApprovalState, ops as approvals, store as approval_store};
 use super::definitions::{Definition, ops as definitions};
+use super::engine::Event;
+use super::runs::jobs::StuckRunRecovery;
 use super::runs::{Run, RunStatus, ops as runs, store as run_store};
 use crate::base::access::{ActorKind, Principal, SystemRole};
 use crate::base::id::{PersonId, WorkflowId};
@@ -14,7 +16,10 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::AuditJournal;
 use crate::features::identity::{accounts, people};
+use crate::features::settings::{Source, Started};
+use crate::params;
 use crate::platform::clock::{ManualClock, SeededIds};
+use crate::platform::queue::{InlineQueue, JobHandler, Registry, names};
 use crate::platform::store::{MigrationSet, Options, Store, Tx};
 
 struct Fixture {
@@ -174,18 +179,121 @@ fn calling() -> Definition {
     .unwrap()
 }
 
+impl Fixture {
+    async fn fail_stuck(&self) -> usize {
+        let page = self.store.write(|tx| runs::fail_stuck(tx, 30, None, 100)).await.unwrap();
+        assert!(page.refused.is_empty() && page.next.is_none(), "{page:?}");
+        page.ended
+    }
+
+    async fn events(&self, run: &Run) -> Vec<run_store::StoredEvent> {
+        let id = run.id.clone();
+        self.store.read(move |tx| run_store::list_events(tx, &id, 0, 100)).await.unwrap()
+    }
+}
+
+const TIMED_OUT: &str = "Run timed out (no progress for 30 minutes)";
+
 #[tokio::test]
 async fn a_run_is_stuck_one_millisecond_after_the_timeout_and_not_before() {
     let f = fixture().await;
     let run = f.started(&f.published(calling()).await).await;
     assert_eq!(run.status, RunStatus::Running);
     f.clock.set(run.updated_at.plus(Duration::from_secs(30 * 60)));
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 0);
+    assert_eq!(f.fail_stuck().await, 0);
     f.clock.advance(Duration::from_millis(1));
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 1);
+    assert_eq!(f.fail_stuck().await, 1);
     let failed = f.run(&run).await;
     assert_eq!(failed.status, RunStatus::Failed);
-    assert_eq!(failed.reason.as_deref(), Some("Run timed out (no progress for 30 minutes)"));
+    assert_eq!(failed.reason.as_deref(), Some(TIMED_OUT));
+    let id = run.id.clone();
+    let steps = f.store.read(move |tx| run_store::list_steps(tx, &id)).await.unwrap();
+    assert_eq!(steps[0].status, "failed");
+}
+
+/// Of five stuck runs, one has a version that cannot be read and one a state: the other three are failed,
+/// over pages that are smaller than what stands before them, and the job says how many are left.
+#[tokio::test]
+async fn a_run_that_cannot_be_failed_does_not_hold_up_the_others() {
+    let f = fixture().await;
+    let (good, bad) = (f.published(calling()).await, f.published(calling()).await);
+    let broken = [f.started(&bad).await, f.started(&good).await];
+    let mut healthy = Vec::new();
+    for _ in 0..3 {
+        healthy.push(f.started(&good).await);
+    }
+    let state_of = broken[1].id.clone();
+    f.store
+        .write(move |tx| {
+            tx.execute("UPDATE workflow SET definition = '{}' WHERE id = ?1", params![bad])?;
+            tx.execute("UPDATE run SET state = 'nothing' WHERE id = ?1", params![state_of]).map(drop)
+        })
+        .await
+        .unwrap();
+    f.clock.advance(Duration::from_secs(31 * 60));
+    let mut refused = Vec::new();
+    let mut after = None;
+    loop {
+        let cursor = after.take();
+        let page = f.store.write(move |tx| runs::fail_stuck(tx, 30, cursor.as_ref(), 1)).await.unwrap();
+        refused.extend(page.refused.into_iter().map(|(id, _)| id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    for run in &healthy {
+        assert_eq!(f.run(run).await.reason.as_deref(), Some(TIMED_OUT));
+    }
+    refused.sort_unstable_by_key(ToString::to_string);
+    let mut expected = broken.map(|r| r.id);
+    expected.sort_unstable_by_key(ToString::to_string);
+    assert_eq!(refused, expected);
+
+    let started = Started { value: 30, source: Source::Default };
+    let handler: Arc<dyn JobHandler> = Arc::new(StuckRunRecovery { timeout: started });
+    let queue = InlineQueue::start(f.store.clone(), Registry::new([handler])).await.unwrap();
+    let error = queue.run_job(names::STUCK_RUN_RECOVERY).await.unwrap_err().to_string();
+    assert!(error.starts_with("2 stuck runs could not be failed"), "{error}");
+}
+
+/// `onError: continue` holds for a step that stands still as for one that fails.
+#[tokio::test]
+async fn a_stuck_run_goes_on_where_its_definition_wants_it() {
+    let f = fixture().await;
+    let mut definition = serde_json::to_value(calling()).unwrap();
+    definition["onError"] = json!("continue");
+    let run = f.started(&f.published(serde_json::from_value(definition).unwrap()).await).await;
+    f.clock.advance(Duration::from_secs(31 * 60));
+    assert_eq!(f.fail_stuck().await, 1);
+    assert_eq!(f.run(&run).await.status, RunStatus::Completed);
+    let id = run.id.clone();
+    let steps = f.store.read(move |tx| run_store::list_steps(tx, &id)).await.unwrap();
+    assert_eq!((steps[0].status.as_str(), steps[0].error.as_ref().unwrap().message.as_str()), ("failed", TIMED_OUT));
+}
+
+#[tokio::test]
+async fn a_run_that_begins_to_wait_says_so_and_for_what() {
+    let f = fixture().await;
+    let definition = json!({ "name": "Waits", "steps": [
+        { "id": "review", "name": "Review", "type": "approval", "transitions": [{ "on": "approved", "to": "paper" }],
+          "config": { "title": "Please", "approvers": [{ "group": "reviewers" }] } },
+        { "id": "paper", "name": "Paper", "type": "document_request", "config": { "documentType": "data-use-agreement" } },
+    ] });
+    let run = f.started(&f.published(serde_json::from_value(definition).unwrap()).await).await;
+    f.decide(&f.rosa, true, None).await.unwrap();
+    assert_eq!(f.run(&run).await.status, RunStatus::Waiting);
+    let told: Vec<_> =
+        f.events(&run).await.into_iter().filter(|e| e.kind == "run.waiting" || e.kind == "approval.decided").collect();
+    let texts: Vec<&str> = told.iter().map(|e| e.text.as_str()).collect();
+    assert_eq!(texts, ["Waits for a decision", "Approved by rosa", "Waits for the document “Data use agreement”"]);
+    assert_eq!(told[0].step_id.as_deref(), Some("review"));
+    assert_eq!(told[1].data["decision"], "approved");
+    assert_eq!(told[2].step_id.as_deref(), Some("paper"));
+    // A wake-up that finds nothing new tells nothing new.
+    let id = run.id.clone();
+    f.store.write(move |tx| runs::apply(tx, &Principal::system("t"), &id, Event::Tick)).await.unwrap();
+    assert_eq!(f.events(&run).await.iter().filter(|e| e.kind == "run.waiting").count(), 2);
 }
 
 /// The instant before which runs are taken up is fixed, so a run that was touched since is not again.
@@ -199,7 +307,7 @@ async fn a_running_run_is_taken_up_once_at_a_start() {
     assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 1);
     f.clock.advance(Duration::from_millis(1));
     assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 0);
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 0, "downtime is not lack of progress");
+    assert_eq!(f.fail_stuck().await, 0, "downtime is not lack of progress");
     assert_eq!(f.run(&run).await.status, RunStatus::Running);
 }
 

@@ -86,6 +86,13 @@ impl Document {
     }
 }
 
+/// A type of documents in words for people: `data-use-agreement` is "Data use agreement".
+pub fn title(kind: &str) -> String {
+    let words = kind.replace(['-', '_'], " ");
+    let mut chars = words.trim().chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
+}
+
 /// Whether the text can name a type of documents: lower-case words joined by `-` or `_`.
 pub fn is_type(text: &str) -> bool {
     !text.is_empty()

@@ -14,6 +14,7 @@ use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::documents;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::engine::{StepError, Wait};
 use crate::features::workflow::{WorkflowApi, definitions};
@@ -119,7 +120,7 @@ fn waiting_for(run: &Run, definition: &definitions::Definition) -> Vec<WaitingFo
     let (kind, label, until, ref_id) = match wait {
         Wait::Effect => ("job", name, None, None),
         Wait::Approval { id } => ("approval", name, None, Some(id.clone())),
-        Wait::Document { document_type, .. } => ("document", document_type.clone(), None, None),
+        Wait::Document { document_type, .. } => ("document", documents::title(document_type), None, None),
         Wait::Timer { until } | Wait::Retry { until } => ("timer", name, Some(*until), None),
         Wait::Assignment { id } => ("job", name, None, Some(id.clone())),
     };

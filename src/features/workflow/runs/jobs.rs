@@ -160,7 +160,35 @@ fn go_on(tx: &Tx<'_>, by: &Principal, id: &RunId) -> Result<(), Problem> {
     }
 }
 
-/// Fails runs that made no progress for longer than the timeout in force.
+/// Stuck runs that could not be failed.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    first: Option<(RunId, Problem)>,
+}
+
+impl Refused {
+    fn add(&mut self, found: Vec<(RunId, Problem)>) {
+        for (run, problem) in found {
+            tracing::error!(%run, ?problem, "a stuck run could not be failed");
+            self.count += 1;
+            self.first.get_or_insert((run, problem));
+        }
+    }
+
+    /// The job fails when any is left, so that somebody looks.
+    fn outcome(self) -> Result<(), Problem> {
+        let Some((run, problem)) = self.first else { return Ok(()) };
+        Err(Problem::refused(format!(
+            "{} stuck {} could not be failed; the first is {run}: {problem} The log names each of them. Cancel them, \
+             or tell your administrator.",
+            self.count,
+            if self.count == 1 { "run" } else { "runs" },
+        )))
+    }
+}
+
+/// Deals with runs that made no progress for longer than the timeout in force.
 #[derive(Debug)]
 pub struct StuckRunRecovery {
     /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
@@ -178,16 +206,20 @@ impl JobHandler for StuckRunRecovery {
 
     fn run<'a>(&'a self, cx: &'a JobCx, _: Value) -> JobFuture<'a> {
         Box::pin(async move {
+            let mut after = None;
+            let mut refused = Refused::default();
             loop {
-                let started = self.timeout.clone();
-                let failed = cx
+                let (started, cursor) = (self.timeout.clone(), after.take());
+                let page = cx
                     .page(move |tx| {
                         let timeout = settings::ops::number(tx, STUCK_RUN_TIMEOUT, &started)?;
-                        ops::fail_stuck(tx, timeout.value, PAGE)
+                        ops::fail_stuck(tx, timeout.value, cursor.as_ref(), PAGE)
                     })
                     .await?;
-                if failed < PAGE as usize {
-                    return Ok(());
+                refused.add(page.refused);
+                after = page.next;
+                if after.is_none() {
+                    return refused.outcome();
                 }
                 if cx.stopping() {
                     return Err(Problem::unavailable("Tenure is shutting down.", 5));

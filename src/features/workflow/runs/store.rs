@@ -3,7 +3,7 @@
 use serde_json::Value as JsonValue;
 
 use super::{Run, RunStatus};
-use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
+use crate::base::id::{PersonId, RunId, StepId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::workflow::engine::StepError;
@@ -133,6 +133,26 @@ pub fn update_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
     if changed == 1 { Ok(()) } else { Err(Problem::Conflict("The run moved on meanwhile; load it again.".to_owned())) }
 }
 
+/// When a run was last touched, and which one it is.
+pub type Touched = (Timestamp, RunId);
+
+/// Running runs that were not touched since `before`, after `after` in that order. Only what names them
+/// is read: one that cannot be read must not hide the others.
+pub fn list_stuck(
+    tx: &Tx<'_>,
+    before: Timestamp,
+    after: Option<&Touched>,
+    limit: u32,
+) -> Result<Vec<Touched>, Problem> {
+    tx.query(
+        "SELECT updated_at, id FROM run
+         WHERE status = 'running' AND updated_at < ?1 AND (updated_at, id) > (?2, ?3)
+         ORDER BY updated_at, id LIMIT ?4",
+        params![before, after.map_or(i64::MIN, |a| a.0.as_millis()), after.map_or("", |a| a.1.as_str()), limit],
+        |r| Ok((r.get("updated_at")?, r.get("id")?)),
+    )
+}
+
 /// Running runs that were not touched since `before`, oldest first.
 pub fn list_running_before(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<Vec<Run>, Problem> {
     tx.query(
@@ -259,6 +279,15 @@ pub fn update_step(tx: &Tx<'_>, run: &RunId, visit: u32, status: &str, attempt: 
     tx.execute(
         "UPDATE run_step SET status = ?3, attempt = coalesce(?4, attempt) WHERE run_id = ?1 AND visit = ?2",
         params![run, visit, status, attempt],
+    )?;
+    Ok(())
+}
+
+/// Stores that a step failed, unless it is over already.
+pub fn fail_open_step(tx: &Tx<'_>, run: &RunId, visit: u32) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE run_step SET status = 'failed', ended_at = ?3 WHERE run_id = ?1 AND visit = ?2 AND ended_at IS NULL",
+        params![run, visit, tx.now()],
     )?;
     Ok(())
 }
