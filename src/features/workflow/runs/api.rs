@@ -147,7 +147,7 @@ struct ListParams {
 }
 
 /// 403 unless the caller may see runs at all; the person to narrow by when only their own.
-fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
+pub(in crate::features::workflow) fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
     if by.can(Permission::RunRead) {
         return Ok(None);
     }
@@ -187,7 +187,11 @@ async fn list_runs(
 }
 
 /// The run, if the caller may see it.
-fn visible_run(tx: &Tx<'_>, only: Option<&PersonId>, id: &RunId) -> Result<Run, Problem> {
+pub(in crate::features::workflow) fn visible_run(
+    tx: &Tx<'_>,
+    only: Option<&PersonId>,
+    id: &RunId,
+) -> Result<Run, Problem> {
     let run = store::get_run(tx, id)?;
     match only {
         Some(person) if !store::is_visible_to(tx, &run, person)? => Err(Problem::missing("run", id)),

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ops::{find_person, log, person_of};
-use super::Run;
+use super::ops::{find_person, log, log_in, person_of};
+use super::{Run, store};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RoleId, TypedId};
 use crate::base::problem::Problem;
@@ -179,6 +179,29 @@ pub(super) fn assignment_settled(tx: &Tx<'_>, visit: u32, id: &str) -> Result<Op
             Some(Event::Failed { visit, error, retryable: false })
         }
     })
+}
+
+/// Writes down how access turned out that was being set up when its run failed or was cancelled, and
+/// takes it back. Access that the run knew of before it ended is not touched.
+pub(super) fn take_back_late(tx: &Tx<'_>, by: &Principal, mut run: Run) -> Result<(), Problem> {
+    use assignments::AssignmentState as S;
+    let before = run.events;
+    for (visit, step, id) in store::list_requested_assignments(tx, &run.id)? {
+        let assignment = assignments::store::get_assignment(tx, &id)?;
+        let outcome = match assignment.state {
+            S::Active => "was set up",
+            S::PartiallyProvisioned => "could not be set up completely",
+            _ => continue,
+        };
+        if store::knew_outcome(tx, &run.id, visit, assignment.state.as_str())? {
+            continue;
+        }
+        let text = format!("{} {outcome} after the run had ended; it is taken back", assignment.role.name);
+        let data = json!({ "visit": visit, "assignmentId": id, "state": assignment.state });
+        log_in(tx, &mut run, "effect.late", Some(&step), &text, &data)?;
+        assignments::ops::revoke(tx, by, &id, EndReason::RunCompensated(run.id.clone()))?;
+    }
+    if run.events == before { Ok(()) } else { store::update_run(tx, &run) }
 }
 
 fn revoke(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleRevokeConfig) -> Result<Event, Problem> {

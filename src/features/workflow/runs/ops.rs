@@ -109,6 +109,9 @@ pub fn apply(tx: &Tx<'_>, by: &Principal, id: &RunId, event: Event) -> Result<Ru
 /// Applies the outcome of a connector call, unless the run has left the place the call was made for.
 pub fn apply_call(tx: &Tx<'_>, by: &Principal, id: &RunId, at: &Position, event: &Event) -> Result<(), Problem> {
     let mut run = store::get_run(tx, id)?;
+    if run.status.is_over() {
+        return note_late_call(tx, by, run, at, event);
+    }
     if run.state.at.as_ref() != Some(at) {
         return Ok(());
     }
@@ -121,6 +124,19 @@ pub fn apply_call(tx: &Tx<'_>, by: &Principal, id: &RunId, at: &Position, event:
     record(tx, by, "connector.called", &run, None, new)?;
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
     drive(tx, by, run, &workflow.definition, event.clone()).map(drop)
+}
+
+/// Writes down the outcome of a call whose run ended meanwhile; nothing follows from it.
+fn note_late_call(tx: &Tx<'_>, by: &Principal, mut run: Run, at: &Position, event: &Event) -> Result<(), Problem> {
+    let (text, outcome) = match event {
+        Event::Failed { error, .. } => (error.message.as_str(), "failed"),
+        _ => ("The connected system answered after the run had ended", "done"),
+    };
+    let data = json!({ "visit": at.visit, "attempt": at.attempt, "outcome": outcome });
+    log_in(tx, &mut run, "effect.late", Some(&at.step), text, &data)?;
+    let new = json!({ "step": at.step, "visit": at.visit, "attempt": at.attempt, "outcome": outcome, "late": true });
+    record(tx, by, "connector.called", &run, None, new)?;
+    store::update_run(tx, &run)
 }
 
 /// Applies a decision and writes down who made it.
@@ -271,7 +287,7 @@ pub(crate) fn log(tx: &Tx<'_>, run: &mut Run, kind: &str, text: &str, data: &Val
 }
 
 /// Writes the next event of a run, in a step that it may have left already.
-fn log_in(
+pub(super) fn log_in(
     tx: &Tx<'_>,
     run: &mut Run,
     kind: &str,

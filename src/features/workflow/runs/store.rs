@@ -3,7 +3,7 @@
 use serde_json::Value as JsonValue;
 
 use super::{Run, RunStatus};
-use crate::base::id::{PersonId, RunId, StepId, TypedId, WorkflowId};
+use crate::base::id::{AssignmentId, PersonId, RunId, StepId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::workflow::engine::StepError;
@@ -213,6 +213,26 @@ pub fn list_events(tx: &Tx<'_>, run: &RunId, after: u32, limit: u32) -> Result<V
                 data: r.get::<Json<JsonValue>>("data")?.0,
             })
         },
+    )
+}
+
+/// The assignments that a run asked for: visit, step, assignment.
+pub fn list_requested_assignments(tx: &Tx<'_>, run: &RunId) -> Result<Vec<(u32, String, AssignmentId)>, Problem> {
+    tx.query(
+        "SELECT data ->> '$.visit' AS visit, step_id, data ->> '$.assignmentId' AS assignment_id FROM run_event
+         WHERE run_id = ?1 AND kind = 'effect.requested' AND step_id IS NOT NULL
+           AND data ->> '$.assignmentId' IS NOT NULL AND data ->> '$.visit' IS NOT NULL ORDER BY seq",
+        params![run],
+        |r| Ok((r.get("visit")?, r.get("step_id")?, r.get("assignment_id")?)),
+    )
+}
+
+/// Whether a step took this outcome of its effect into account before it was left.
+pub fn knew_outcome(tx: &Tx<'_>, run: &RunId, visit: u32, outcome: &str) -> Result<bool, Problem> {
+    tx.scalar(
+        "SELECT EXISTS (SELECT 1 FROM run_step WHERE run_id = ?1 AND visit = ?2
+                        AND (status = 'completed' OR (status = 'failed' AND error_code = ?3)))",
+        params![run, visit, outcome],
     )
 }
 
