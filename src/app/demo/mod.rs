@@ -113,6 +113,8 @@ impl Stage {
             }
         };
         organisation::create_people(&running.app.store, &running.app.identity.passwords).await?;
+        // There are accounts now; the token of the first start opens nothing and is removed.
+        running.app.setup.token().await?;
         let admin = Client::sign_in(&http, &running.base, ADMIN, PASSWORD).await?;
         let ldap = slapd.as_ref().map(|s| (s.url.clone(), s.password.clone()));
         organisation::connect(&admin, &Systems { lab_url, ldap }).await?;
