@@ -15,7 +15,7 @@ use crate::features::access::{self, AccessJobs};
 use crate::features::audit::{AuditJournal, ops as audit_ops};
 use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
-use crate::features::identity::sessions::ops::Identity;
+use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::setup::Setup;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
@@ -78,10 +78,12 @@ impl App {
         let previous = config.keys.connector_previous.as_ref().map(|k| master_key(Some(k))).transpose()?;
         let secrets = SecretBox::new("connector secrets", &key, previous.as_ref());
         let connectors = Connectors::new(stores.business.clone(), secrets, outbound.clone());
+        let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
             sessions: stores.queue.clone(),
             ids: Arc::clone(&ids),
+            session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));

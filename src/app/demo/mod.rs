@@ -115,6 +115,8 @@ impl Stage {
             }
         };
         organisation::create_people(&running.app.store, &running.app.identity.passwords).await?;
+        // There are accounts now; the token of the first start opens nothing and is removed.
+        running.app.setup.token().await?;
         let admin = Client::sign_in(&http, &running.base, ADMIN, PASSWORD).await?;
         let own = slapd.as_ref().map(|s| s.url.clone());
         let ldap = own.or_else(|| options.ldap_url.clone()).map(|url| (url, slapd::PASSWORD.to_owned()));

@@ -8,11 +8,11 @@ use utoipa_axum::routes;
 
 use super::ops::{self, NewEntitlement};
 use super::{Call, Entitlement, store};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::page::{Page, PageRequest};
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
 /// The routes of entitlements.
 pub fn routes(state: AccessApi) -> Routes {
@@ -27,11 +27,10 @@ pub fn routes(state: AccessApi) -> Routes {
 #[utoipa::path(get, path = "/api/entitlements", tag = "access", params(PageRequest),
     responses((status = 200, body = Page<Entitlement>)))]
 async fn list_entitlements(
-    caller: Caller,
+    _: Allowed<may::EntitlementRead>,
     State(api): State<AccessApi>,
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<Entitlement>>, Failure> {
-    caller.require(Permission::EntitlementRead)?;
     let limit = page.limit()?;
     let rows = api.store.read(move |tx| store::list_entitlements(tx, page.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |e| e.id.to_string())))
@@ -41,11 +40,10 @@ async fn list_entitlements(
 #[utoipa::path(get, path = "/api/entitlements/{id}", tag = "access", params(("id" = EntitlementId, Path)),
     responses((status = 200, body = Entitlement), (status = 404)))]
 async fn get_entitlement(
-    caller: Caller,
+    _: Allowed<may::EntitlementRead>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<EntitlementId>,
 ) -> Result<Json<Entitlement>, Failure> {
-    caller.require(Permission::EntitlementRead)?;
     Ok(Json(api.store.read(move |tx| store::get_entitlement(tx, &id)).await?))
 }
 
@@ -82,11 +80,10 @@ impl From<EntitlementBody> for NewEntitlement {
 #[utoipa::path(post, path = "/api/entitlements", tag = "access", request_body = EntitlementBody,
     responses((status = 201, body = Entitlement), (status = 409), (status = 422)))]
 async fn create_entitlement(
-    caller: Caller,
+    caller: Allowed<may::EntitlementWrite>,
     State(api): State<AccessApi>,
     Body(body): Body<EntitlementBody>,
 ) -> Result<(StatusCode, Json<Entitlement>), Failure> {
-    caller.require(Permission::EntitlementWrite)?;
     let made =
         api.store.write(move |tx| ops::create_entitlement(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(made)))
@@ -97,12 +94,11 @@ async fn create_entitlement(
     request_body = EntitlementBody,
     responses((status = 200, body = Entitlement), (status = 404), (status = 409), (status = 422)))]
 async fn update_entitlement(
-    caller: Caller,
+    caller: Allowed<may::EntitlementWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<EntitlementId>,
     Body(body): Body<EntitlementBody>,
 ) -> Result<Json<Entitlement>, Failure> {
-    caller.require(Permission::EntitlementWrite)?;
     let changed =
         api.store.write(move |tx| ops::update_entitlement(tx, &caller.principal, &id, body.clone().into())).await?;
     Ok(Json(changed))
@@ -112,10 +108,9 @@ async fn update_entitlement(
 #[utoipa::path(post, path = "/api/entitlements/{id}/retire", tag = "access", params(("id" = EntitlementId, Path)),
     responses((status = 200, body = Entitlement), (status = 404), (status = 409)))]
 async fn retire_entitlement(
-    caller: Caller,
+    caller: Allowed<may::EntitlementWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<EntitlementId>,
 ) -> Result<Json<Entitlement>, Failure> {
-    caller.require(Permission::EntitlementWrite)?;
     Ok(Json(api.store.write(move |tx| ops::retire_entitlement(tx, &caller.principal, &id)).await?))
 }

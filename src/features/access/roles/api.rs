@@ -8,11 +8,11 @@ use utoipa_axum::routes;
 
 use super::ops::{self, NewRole};
 use super::{Role, store};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::id::{EntitlementId, PersonId, RoleId};
 use crate::base::page::{Page, PageRequest};
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
 /// The routes of roles.
 pub fn routes(state: AccessApi) -> Routes {
@@ -27,11 +27,10 @@ pub fn routes(state: AccessApi) -> Routes {
 #[utoipa::path(get, path = "/api/roles", tag = "access", params(PageRequest),
     responses((status = 200, body = Page<Role>)))]
 async fn list_roles(
-    caller: Caller,
+    _: Allowed<may::RoleRead>,
     State(api): State<AccessApi>,
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<Role>>, Failure> {
-    caller.require(Permission::RoleRead)?;
     let limit = page.limit()?;
     let rows = api.store.read(move |tx| store::list_roles(tx, page.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |r| r.id.to_string())))
@@ -41,11 +40,10 @@ async fn list_roles(
 #[utoipa::path(get, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)),
     responses((status = 200, body = Role), (status = 404)))]
 async fn get_role(
-    caller: Caller,
+    _: Allowed<may::RoleRead>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<RoleId>,
 ) -> Result<Json<Role>, Failure> {
-    caller.require(Permission::RoleRead)?;
     Ok(Json(api.store.read(move |tx| store::get_role(tx, &id)).await?))
 }
 
@@ -89,11 +87,10 @@ impl From<RoleBody> for NewRole {
 #[utoipa::path(post, path = "/api/roles", tag = "access", request_body = RoleBody,
     responses((status = 201, body = Role), (status = 409), (status = 422)))]
 async fn create_role(
-    caller: Caller,
+    caller: Allowed<may::RoleWrite>,
     State(api): State<AccessApi>,
     Body(body): Body<RoleBody>,
 ) -> Result<(StatusCode, Json<Role>), Failure> {
-    caller.require(Permission::RoleWrite)?;
     let role = api.store.write(move |tx| ops::create_role(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(role)))
 }
@@ -102,12 +99,11 @@ async fn create_role(
 #[utoipa::path(put, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)), request_body = RoleBody,
     responses((status = 200, body = Role), (status = 404), (status = 409), (status = 422)))]
 async fn update_role(
-    caller: Caller,
+    caller: Allowed<may::RoleWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<RoleId>,
     Body(body): Body<RoleBody>,
 ) -> Result<Json<Role>, Failure> {
-    caller.require(Permission::RoleWrite)?;
     Ok(Json(api.store.write(move |tx| ops::update_role(tx, &caller.principal, &id, body.clone().into())).await?))
 }
 
@@ -115,10 +111,9 @@ async fn update_role(
 #[utoipa::path(post, path = "/api/roles/{id}/retire", tag = "access", params(("id" = RoleId, Path)),
     responses((status = 200, body = Role), (status = 404), (status = 409)))]
 async fn retire_role(
-    caller: Caller,
+    caller: Allowed<may::RoleWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<RoleId>,
 ) -> Result<Json<Role>, Failure> {
-    caller.require(Permission::RoleWrite)?;
     Ok(Json(api.store.write(move |tx| ops::retire_role(tx, &caller.principal, &id)).await?))
 }
