@@ -19,6 +19,7 @@ use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::setup::Setup;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
+use crate::platform::faults::Faults;
 use crate::platform::outbound::{Outbound, OutboundSettings};
 use crate::platform::queue::{JobHandler, Registry};
 use crate::platform::secrets::SecretBox;
@@ -129,6 +130,7 @@ impl Stores {
             acquire_timeout: pool.connection_timeout,
             durability: Durability::Full,
             geometry: Geometry::Plain,
+            faults: armed(config),
         };
         let queue = Options { geometry: Geometry::Shrinking, ..Options::small(file("queue.db")) };
         let logs =
@@ -142,6 +144,16 @@ impl Stores {
             logs: open(&logs, MigrationSet::logs(), None)?,
         })
     }
+}
+
+/// The fault points that `TENURE_FAULT` arms; none in production.
+fn armed(config: &Config) -> Arc<Faults> {
+    let faults = Faults::default();
+    for (point, fault) in &config.operation.faults {
+        tracing::warn!(point, ?fault, "a fault point is armed");
+        faults.arm(point, *fault);
+    }
+    Arc::new(faults)
 }
 
 /// The name of this log: fixed at genesis, whatever `PUBLIC_URL` says later.

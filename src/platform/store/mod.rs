@@ -34,6 +34,7 @@ use tokio::sync::Notify;
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
+use crate::platform::faults::Faults;
 
 pub use connection::{Durability, Geometry};
 pub use error::is_unique_violation;
@@ -61,6 +62,8 @@ pub struct Options {
     pub durability: Durability,
     /// Whether a new file gives freed pages back (incremental vacuum).
     pub geometry: Geometry,
+    /// Points where a test makes the writer fail or the process die.
+    pub faults: Arc<Faults>,
 }
 
 impl Options {
@@ -74,6 +77,7 @@ impl Options {
             acquire_timeout: Duration::from_secs(5),
             durability: Durability::Full,
             geometry: Geometry::Plain,
+            faults: Arc::default(),
         }
     }
 }
@@ -127,6 +131,7 @@ impl Store {
                 journal,
                 acquire_timeout: options.acquire_timeout,
                 doorbell: Arc::clone(&doorbell),
+                faults: Arc::clone(&options.faults),
             },
         )?;
         let readers = match options.max.saturating_sub(1) {
