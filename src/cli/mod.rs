@@ -75,6 +75,9 @@ struct DemoArgs {
     /// Use this laboratory instead of starting one.
     #[arg(long, hide = true)]
     lab_url: Option<String>,
+    /// Use this LDAP server too.
+    #[arg(long, hide = true)]
+    ldap_url: Option<String>,
     /// Show this time at the start.
     #[arg(long)]
     now: Option<Timestamp>,
@@ -102,8 +105,13 @@ fn demo(args: DemoArgs) -> ExitCode {
     if let Some(folder) = given.or(temporary) {
         reader.set("DATA_DIR", &folder.to_string_lossy());
     }
-    let options =
-        DemoOptions { check: args.check, without_ldap: args.without_ldap, lab_url: args.lab_url, now: args.now };
+    let options = DemoOptions {
+        check: args.check,
+        without_ldap: args.without_ldap,
+        lab_url: args.lab_url,
+        ldap_url: args.ldap_url,
+        now: args.now,
+    };
     with_config(reader, |config| app::demo::run(config, options))
 }
 

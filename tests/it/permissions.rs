@@ -48,6 +48,8 @@ POST   /api/documents/{id}/withdraw        AMPQ
 GET    /api/entitlements                   AMU
 POST   /api/entitlements                   AM
 GET    /api/entitlements/{id}              AMU
+PUT    /api/entitlements/{id}              AM
+POST   /api/entitlements/{id}/retire       AM
 GET    /api/health                         *
 GET    /api/health/live                    *
 GET    /api/health/ready                   *
@@ -68,6 +70,8 @@ PATCH  /api/people/{id}                    A
 GET    /api/roles                          AMPQU
 POST   /api/roles                          AM
 GET    /api/roles/{id}                     AMPQU
+PUT    /api/roles/{id}                     AM
+POST   /api/roles/{id}/retire              AM
 GET    /api/runs                           AMPQU
 GET    /api/runs/{id}                      AMPQU
 POST   /api/runs/{id}/cancel               AMPQU
@@ -105,12 +109,12 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
         "POST /api/documents" => json!({ "type": "t", "personId": own,
             "validFrom": "2031-01-01T00:00:00Z", "expiresAt": "2032-01-01T00:00:00Z" }),
-        "POST /api/entitlements" => {
+        "POST /api/entitlements" | "PUT /api/entitlements/{id}" => {
             let call = json!({ "command": "create_account", "params": {} });
             json!({ "name": "e", "connectorId": "con_00000000000000000000000000", "provision": call, "deprovision": call })
         }
         "POST /api/people" => json!({ "displayName": "", "email": "" }),
-        "POST /api/roles" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
+        "POST /api/roles" | "PUT /api/roles/{id}" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
         r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
             json!({ "definition": definition })
         }

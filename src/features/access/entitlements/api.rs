@@ -18,7 +18,8 @@ use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 pub fn routes(state: AccessApi) -> Routes {
     utoipa_axum::router::OpenApiRouter::new()
         .routes(routes!(list_entitlements, create_entitlement))
-        .routes(routes!(get_entitlement))
+        .routes(routes!(get_entitlement, update_entitlement))
+        .routes(routes!(retire_entitlement))
         .with_state(state)
 }
 
@@ -63,6 +64,18 @@ struct EntitlementBody {
     check: Option<Call>,
 }
 
+impl From<EntitlementBody> for NewEntitlement {
+    fn from(body: EntitlementBody) -> Self {
+        Self {
+            name: body.name,
+            connector_id: body.connector_id,
+            provision: body.provision,
+            deprovision: body.deprovision,
+            check: body.check,
+        }
+    }
+}
+
 /// Adds an entitlement.
 #[utoipa::path(post, path = "/api/entitlements", tag = "access", request_body = EntitlementBody,
     responses((status = 201, body = Entitlement), (status = 409), (status = 422)))]
@@ -71,19 +84,33 @@ async fn create_entitlement(
     State(api): State<AccessApi>,
     Body(body): Body<EntitlementBody>,
 ) -> Result<(StatusCode, Json<Entitlement>), Failure> {
-    let made = api
-        .store
-        .write(move |tx| {
-            let body = body.clone();
-            let new = NewEntitlement {
-                name: body.name,
-                connector_id: body.connector_id,
-                provision: body.provision,
-                deprovision: body.deprovision,
-                check: body.check,
-            };
-            ops::create_entitlement(tx, &caller.principal, new)
-        })
-        .await?;
+    let made =
+        api.store.write(move |tx| ops::create_entitlement(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Changes an entitlement. As long as somebody holds it, its connector and commands stay as they are.
+#[utoipa::path(put, path = "/api/entitlements/{id}", tag = "access", params(("id" = EntitlementId, Path)),
+    request_body = EntitlementBody,
+    responses((status = 200, body = Entitlement), (status = 404), (status = 409), (status = 422)))]
+async fn update_entitlement(
+    caller: Allowed<may::EntitlementWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<EntitlementId>,
+    Body(body): Body<EntitlementBody>,
+) -> Result<Json<Entitlement>, Failure> {
+    let changed =
+        api.store.write(move |tx| ops::update_entitlement(tx, &caller.principal, &id, body.clone().into())).await?;
+    Ok(Json(changed))
+}
+
+/// Retires an entitlement: roles do not give it any more; what was given stays until its end.
+#[utoipa::path(post, path = "/api/entitlements/{id}/retire", tag = "access", params(("id" = EntitlementId, Path)),
+    responses((status = 200, body = Entitlement), (status = 404), (status = 409)))]
+async fn retire_entitlement(
+    caller: Allowed<may::EntitlementWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<EntitlementId>,
+) -> Result<Json<Entitlement>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::retire_entitlement(tx, &caller.principal, &id)).await?))
 }

@@ -18,7 +18,8 @@ use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 pub fn routes(state: AccessApi) -> Routes {
     utoipa_axum::router::OpenApiRouter::new()
         .routes(routes!(list_roles, create_role))
-        .routes(routes!(get_role))
+        .routes(routes!(get_role, update_role))
+        .routes(routes!(retire_role))
         .with_state(state)
 }
 
@@ -69,6 +70,19 @@ struct RoleBody {
     entitlement_ids: Vec<EntitlementId>,
 }
 
+impl From<RoleBody> for NewRole {
+    fn from(body: RoleBody) -> Self {
+        Self {
+            name: body.name,
+            description: body.description,
+            owner_id: body.owner_id,
+            default_duration_days: body.default_duration_days,
+            required_document_types: body.required_document_types,
+            entitlement_ids: body.entitlement_ids,
+        }
+    }
+}
+
 /// Adds a role.
 #[utoipa::path(post, path = "/api/roles", tag = "access", request_body = RoleBody,
     responses((status = 201, body = Role), (status = 409), (status = 422)))]
@@ -77,20 +91,29 @@ async fn create_role(
     State(api): State<AccessApi>,
     Body(body): Body<RoleBody>,
 ) -> Result<(StatusCode, Json<Role>), Failure> {
-    let role = api
-        .store
-        .write(move |tx| {
-            let body = body.clone();
-            let new = NewRole {
-                name: body.name,
-                description: body.description,
-                owner_id: body.owner_id,
-                default_duration_days: body.default_duration_days,
-                required_document_types: body.required_document_types,
-                entitlement_ids: body.entitlement_ids,
-            };
-            ops::create_role(tx, &caller.principal, new)
-        })
-        .await?;
+    let role = api.store.write(move |tx| ops::create_role(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(role)))
+}
+
+/// Changes a role for whom it is granted to from now on; who holds it keeps what they have.
+#[utoipa::path(put, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)), request_body = RoleBody,
+    responses((status = 200, body = Role), (status = 404), (status = 409), (status = 422)))]
+async fn update_role(
+    caller: Allowed<may::RoleWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<RoleId>,
+    Body(body): Body<RoleBody>,
+) -> Result<Json<Role>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::update_role(tx, &caller.principal, &id, body.clone().into())).await?))
+}
+
+/// Retires a role: it is not granted any more; who holds it keeps it until its end.
+#[utoipa::path(post, path = "/api/roles/{id}/retire", tag = "access", params(("id" = RoleId, Path)),
+    responses((status = 200, body = Role), (status = 404), (status = 409)))]
+async fn retire_role(
+    caller: Allowed<may::RoleWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<RoleId>,
+) -> Result<Json<Role>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::retire_role(tx, &caller.principal, &id)).await?))
 }

@@ -14,6 +14,7 @@ use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::documents;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::engine::{StepError, Wait};
 use crate::features::workflow::{WorkflowApi, definitions};
@@ -119,7 +120,7 @@ fn waiting_for(run: &Run, definition: &definitions::Definition) -> Vec<WaitingFo
     let (kind, label, until, ref_id) = match wait {
         Wait::Effect => ("job", name, None, None),
         Wait::Approval { id } => ("approval", name, None, Some(id.clone())),
-        Wait::Document { document_type, .. } => ("document", document_type.clone(), None, None),
+        Wait::Document { document_type, .. } => ("document", documents::title(document_type), None, None),
         Wait::Timer { until } | Wait::Retry { until } => ("timer", name, Some(*until), None),
         Wait::Assignment { id } => ("job", name, None, Some(id.clone())),
     };
@@ -149,7 +150,7 @@ struct ListParams {
 type SeesRuns = (may::RunRead, may::RunReadOwn);
 
 /// 403 unless the caller may see runs at all; the person to narrow by when only their own.
-fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
+pub(in crate::features::workflow) fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
     if by.can(Permission::RunRead) {
         return Ok(None);
     }
@@ -189,7 +190,11 @@ async fn list_runs(
 }
 
 /// The run, if the caller may see it.
-fn visible_run(tx: &Tx<'_>, only: Option<&PersonId>, id: &RunId) -> Result<Run, Problem> {
+pub(in crate::features::workflow) fn visible_run(
+    tx: &Tx<'_>,
+    only: Option<&PersonId>,
+    id: &RunId,
+) -> Result<Run, Problem> {
     let run = store::get_run(tx, id)?;
     match only {
         Some(person) if !store::is_visible_to(tx, &run, person)? => Err(Problem::missing("run", id)),
