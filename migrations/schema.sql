@@ -223,6 +223,8 @@ CREATE TABLE document (
     size_bytes  INTEGER,
     sha256      TEXT,
     created_at  INTEGER NOT NULL,
+    -- Whoever handed it in; they do not review it.
+    submitted_by TEXT   REFERENCES person (id),
     reviewed_by TEXT    REFERENCES person (id),
     reviewed_at INTEGER
 ) STRICT;
@@ -248,6 +250,8 @@ CREATE TABLE entitlement (
     provision    TEXT    NOT NULL,
     deprovision  TEXT    NOT NULL,
     check_call   TEXT,
+    -- Retired ones are not given any more; what was given stays until its end.
+    status       TEXT    NOT NULL CHECK (status IN ('active', 'retired')),
     created_at   INTEGER NOT NULL
 ) STRICT;
 

@@ -3,37 +3,62 @@
 #   scripts/need.sh slapd chromium …
 set -euo pipefail
 
-package_of() {
+packages_of() {
   case "$1" in
-    slapd) echo "slapd" ;;
-    ldapsearch) echo "ldap-utils" ;;
-    chromium) echo "chromium" ;;
+    slapd) echo "slapd ldap-utils" ;;
     *) echo "$1" ;;
   esac
 }
 
+# Debian keeps servers in /usr/sbin, which is not on everybody's path.
+found() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
+
 present() {
-  case "$1" in
-    slapd) [ -x /usr/sbin/slapd ] && command -v ldapsearch >/dev/null ;;
-    *) command -v "$1" >/dev/null ;;
-  esac
+  found "$1" || return 1
+  [ "$1" != slapd ] || { found ldapsearch && [ -r /etc/ldap/schema/core.schema ]; }
 }
 
 missing=()
 for program in "$@"; do
-  present "$program" || missing+=("$(package_of "$program")")
-  [ "$program" = slapd ] && ! command -v ldapsearch >/dev/null && missing+=("ldap-utils")
+  present "$program" || read -ra missing <<<"${missing[*]} $(packages_of "$program")"
 done
 [ ${#missing[@]} -eq 0 ] && exit 0
 
-if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-  echo "installing ${missing[*]}"
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  # A server that a package starts by itself would take its port from the tests.
-  apt-get install -y -qq --no-install-recommends -o Dpkg::Options::=--force-confdef "${missing[@]}" >/dev/null
-  exit 0
+as_root=()
+if [ "$(id -u)" != 0 ]; then
+  as_root=(sudo -n)
 fi
-echo "missing: ${missing[*]}" >&2
-echo "Install them, for example with: sudo apt-get install ${missing[*]}" >&2
-exit 1
+if ! command -v apt-get >/dev/null || ! "${as_root[@]}" true 2>/dev/null; then
+  echo "missing: ${missing[*]}" >&2
+  echo "Install them, for example with: sudo apt-get install ${missing[*]}" >&2
+  exit 1
+fi
+
+# The tests start their own servers on free ports: one that a package starts by itself is not wanted.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+  trap '"${as_root[@]}" rm -f "$policy"' EXIT
+  printf '#!/bin/sh\nexit 101\n' | "${as_root[@]}" tee "$policy" >/dev/null
+  "${as_root[@]}" chmod 0755 "$policy"
+fi
+
+apt() {
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 "$@"
+}
+
+echo "installing ${missing[*]}"
+# A source that does not answer need not be the one that has the packages.
+apt update || echo "apt-get update had faults; going on with the lists that there are" >&2
+log=$(mktemp)
+if ! apt install -y --no-install-recommends -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
+  "${missing[@]}" >"$log" 2>&1; then
+  cat "$log" >&2
+  echo "apt-get could not install: ${missing[*]}" >&2
+  rm -f "$log"
+  exit 1
+fi
+rm -f "$log"
+
+for program in "$@"; do
+  present "$program" || { echo "still missing after the installation: $program" >&2; exit 1; }
+done

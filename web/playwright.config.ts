@@ -2,10 +2,9 @@ import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: 'e2e',
-  globalSetup: './e2e/global-setup.ts',
   workers: 1,
   fullyParallel: false,
-  timeout: 60_000,
+  timeout: 20_000,
   expect: { timeout: 10_000 },
   reporter: [['list']],
   use: {

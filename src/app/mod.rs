@@ -1,6 +1,7 @@
 //! The composition root: the only place that picks concrete types.
 
 pub mod demo;
+pub mod doctor;
 pub mod door;
 mod routes;
 mod serve;
@@ -13,14 +14,16 @@ use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
 use crate::config::{Config, Secret};
 use crate::features::access::{self, AccessJobs};
-use crate::features::audit::{AuditJournal, ops as audit_ops};
+use crate::features::audit::live::{Head, LiveJournal};
+use crate::features::audit::ops as audit_ops;
 use crate::features::backup;
 use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
-use crate::features::identity::sessions::ops::Identity;
+use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::setup::Setup;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
+use crate::platform::faults::Faults;
 use crate::platform::outbound::{Outbound, OutboundSettings};
 use crate::platform::queue::{JobHandler, Registry};
 use crate::platform::secrets::SecretBox;
@@ -39,6 +42,8 @@ pub struct App {
     pub ids: SharedIds,
     /// `tenure.db`.
     pub store: Store,
+    /// How far its audit log goes.
+    pub head: Head,
     /// `queue.db`.
     pub queue_store: Store,
     /// `logs.db`.
@@ -66,7 +71,8 @@ impl App {
     pub async fn open(config: Config, clock: SharedClock, ids: SharedIds) -> Result<Self, Problem> {
         install_crypto();
         backup::ops::refuse_unfinished(&config.data_dir)?;
-        let stores = Stores::open(&config, &clock, &ids)?;
+        let head = Head::default();
+        let stores = Stores::open(&config, &clock, &ids, &head)?;
         let origin = origin(&config, ids.as_ref());
         let verifier = verifier_key(config.keys.signing.as_ref(), &origin)?;
         stores
@@ -77,14 +83,14 @@ impl App {
             allow_loopback: config.server.outbound_allow_loopback,
             extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
         })?;
-        let key = master_key(config.keys.connector.as_ref())?;
-        let previous = config.keys.connector_previous.as_ref().map(|k| master_key(Some(k))).transpose()?;
-        let secrets = SecretBox::new("connector secrets", &key, previous.as_ref());
+        let secrets = connector_secrets(&config)?;
         let connectors = Connectors::new(stores.business.clone(), secrets, outbound.clone());
+        let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
             sessions: stores.queue.clone(),
             ids: Arc::clone(&ids),
+            session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
@@ -94,6 +100,7 @@ impl App {
             clock,
             ids,
             store: stores.business,
+            head,
             queue_store: stores.queue,
             logs: stores.logs,
             connectors,
@@ -119,7 +126,7 @@ struct Stores {
 }
 
 impl Stores {
-    fn open(config: &Config, clock: &SharedClock, ids: &SharedIds) -> Result<Self, Problem> {
+    fn open(config: &Config, clock: &SharedClock, ids: &SharedIds, head: &Head) -> Result<Self, Problem> {
         let file = |name: &str| config.data_dir.join(name);
         let pool = config.database;
         let business = Options {
@@ -130,6 +137,7 @@ impl Stores {
             acquire_timeout: pool.connection_timeout,
             durability: Durability::Full,
             geometry: Geometry::Plain,
+            faults: armed(config),
         };
         let queue = Options { geometry: Geometry::Shrinking, ..Options::small(file("queue.db")) };
         let logs =
@@ -138,11 +146,21 @@ impl Stores {
             Store::open(options, &set, Arc::clone(clock), Arc::clone(ids), journal)
         };
         Ok(Self {
-            business: open(&business, MigrationSet::tenure(), Some(Arc::new(AuditJournal)))?,
+            business: open(&business, MigrationSet::tenure(), Some(Arc::new(LiveJournal::new(head.clone()))))?,
             queue: open(&queue, MigrationSet::queue(), None)?,
             logs: open(&logs, MigrationSet::logs(), None)?,
         })
     }
+}
+
+/// The fault points that `TENURE_FAULT` arms; none in production.
+fn armed(config: &Config) -> Arc<Faults> {
+    let faults = Faults::default();
+    for (point, fault) in &config.operation.faults {
+        tracing::warn!(point, ?fault, "a fault point is armed");
+        faults.arm(point, *fault);
+    }
+    Arc::new(faults)
 }
 
 /// The name of this log: fixed at genesis, whatever `PUBLIC_URL` says later.
@@ -170,6 +188,13 @@ fn master_key(secret: Option<&Secret>) -> Result<[u8; 32], Problem> {
     let text = secret.map_or("", Secret::expose);
     let bytes = hex::decode(text).map_err(|_| Problem::internal("a key is not hexadecimal"))?;
     bytes.try_into().map_err(|_| Problem::internal("a key has not 32 bytes"))
+}
+
+/// The box that connector secrets are sealed with.
+fn connector_secrets(config: &Config) -> Result<SecretBox, Problem> {
+    let key = master_key(config.keys.connector.as_ref())?;
+    let previous = config.keys.connector_previous.as_ref().map(|k| master_key(Some(k))).transpose()?;
+    Ok(SecretBox::new("connector secrets", &key, previous.as_ref()))
 }
 
 fn read_extra_ca(path: Option<&Path>) -> Result<Option<Vec<u8>>, Problem> {

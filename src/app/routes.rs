@@ -16,7 +16,7 @@ use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{access, audit, connectors, health, identity, jobs, notifications, settings, syslog, workflow};
 use crate::platform::http::limits::{Limits, Rates};
-use crate::platform::http::middleware::{Frame, wrap};
+use crate::platform::http::middleware::{BODY_TIME, Frame, wrap};
 use crate::platform::http::ui;
 use crate::platform::queue::QueueRuntime;
 use crate::platform::telemetry::{Telemetry, parse_filter};
@@ -97,6 +97,7 @@ pub(super) fn router(app: &App, live: &Live) -> Router {
         origins: server.allowed_origins.clone().into(),
         trust_proxy: server.trust_proxy,
         limits: Arc::new(Limits::new(rates, Arc::clone(&app.clock))),
+        body_time: BODY_TIME,
     };
     wrap(api.fallback(ui::serve), frame)
 }
@@ -118,6 +119,11 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             started_at: app.clock.now(),
         }))
         .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
+        .merge(audit::live::api::routes(audit::live::api::EventsApi {
+            store: store.clone(),
+            head: app.head.clone(),
+            stopping: live.stopping.clone(),
+        }))
         .merge(settings::api::routes(settings::api::SettingsApi {
             store: store.clone(),
             started: started_settings(&app.config),

@@ -92,7 +92,33 @@ macro_rules! permissions {
                 match self { $(Self::$name => $text,)* }
             }
         }
+
+        /// Each permission as a type, for routes that say in their signature what they need.
+        pub mod may {
+            use super::{Permission, Permit};
+            $($(#[$doc])* #[derive(Debug, Clone, Copy)] pub struct $name;
+            impl Permit for $name { const ASKED: Permission = Permission::$name; })*
+        }
     };
+}
+
+/// What a route lets people in with: a type of [`may`], or a pair of which either is enough.
+pub trait Permit: Send + Sync + 'static {
+    /// What is asked for when it is missing.
+    const ASKED: Permission;
+
+    /// Whether the principal has it.
+    fn granted(principal: &Principal) -> bool {
+        principal.can(Self::ASKED)
+    }
+}
+
+impl<A: Permit, B: Permit> Permit for (A, B) {
+    const ASKED: Permission = B::ASKED;
+
+    fn granted(principal: &Principal) -> bool {
+        A::granted(principal) || B::granted(principal)
+    }
 }
 
 permissions! {
@@ -250,6 +276,11 @@ impl Principal {
             "This needs the permission {}. Ask an administrator for a role that has it.",
             permission.as_str()
         )))
+    }
+
+    /// An error unless what `P` says is there.
+    pub fn permit<P: Permit>(&self) -> Result<(), Problem> {
+        if P::granted(self) { Ok(()) } else { self.require(P::ASKED) }
     }
 
     /// Whether this is the given person.

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod doctor;
 mod jobs;
 mod keys;
 mod logs;
@@ -58,6 +59,13 @@ enum Command {
     /// Put a backup in the place of what is in the data directory; the server must be stopped.
     #[command(after_help = "Example:\n  tenure restore /mnt/stick/tenure.backup --passphrase-file ./passphrase")]
     Restore(backup::RestoreArgs),
+    /// Look at the installation: what is wrong, why it matters, and the command that mends it.
+    #[command(after_help = "Example:\n  tenure doctor --json")]
+    Doctor {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// Seal the keys into one file, and bring them back.
     #[command(subcommand)]
     Keys(backup::KeysCommand),
@@ -95,6 +103,9 @@ struct DemoArgs {
     /// Use this laboratory instead of starting one.
     #[arg(long, hide = true)]
     lab_url: Option<String>,
+    /// Use this LDAP server too.
+    #[arg(long, hide = true)]
+    ldap_url: Option<String>,
     /// Show this time at the start.
     #[arg(long)]
     now: Option<Timestamp>,
@@ -110,6 +121,7 @@ pub fn main() -> ExitCode {
         Command::Demo(args) => demo(args),
         Command::Backup(args) => with_config(relaxed(), |config| backup::make(config, args)),
         Command::Restore(args) => with_config(relaxed(), |config| backup::restore(config, args)),
+        Command::Doctor { json } => with_config(relaxed(), |config| doctor::run(config, json)),
         Command::Keys(command) => with_config(relaxed(), |config| backup::keys(config, command)),
         Command::Audit(command) => block_on(audit::run(command)),
         Command::Jobs(command) => with_config(Reader::from_process(), |config| jobs::run(config, command)),
@@ -127,8 +139,13 @@ fn demo(args: DemoArgs) -> ExitCode {
     if let Some(folder) = given.or(temporary) {
         reader.set("DATA_DIR", &folder.to_string_lossy());
     }
-    let options =
-        DemoOptions { check: args.check, without_ldap: args.without_ldap, lab_url: args.lab_url, now: args.now };
+    let options = DemoOptions {
+        check: args.check,
+        without_ldap: args.without_ldap,
+        lab_url: args.lab_url,
+        ldap_url: args.ldap_url,
+        now: args.now,
+    };
     with_config(reader, |config| app::demo::run(config, options))
 }
 

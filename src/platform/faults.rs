@@ -1,5 +1,9 @@
 //! Named points where a test can make Tenure fail or die. Inert unless armed.
 //!
+//! The points of the store: `writer:before_commit` and `writer:after_commit`, in the writer of
+//! `tenure.db`, for batches that changed something. After a commit, `error` leaves the change in place
+//! and fails its callers, as if the answer was lost.
+//!
 //! Armed through the `TENURE_FAULT` variable (`name=exit`, `name=error`), which `config` hands over,
 //! or by a test in the same process.
 

@@ -270,3 +270,31 @@ fn a_verification_of_what_holds_no_log_cannot_tell_and_says_why() {
     }
     assert_eq!(listing(dir.path()), before);
 }
+
+/// A point that is armed is really met: the process dies there, and what was committed stays.
+#[test]
+fn an_armed_fault_point_ends_the_process_before_or_after_the_commit() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let accounts = || json(&run(&data, &["user", "list", "--json"], ""))["items"].as_array().expect("a list").len();
+    assert_eq!(accounts(), 0);
+    for (fault, code, stored) in [
+        ("writer:before_commit=exit", None, 0),
+        ("writer:before_commit=error", Some(1), 0),
+        ("writer:after_commit=exit", None, 1),
+    ] {
+        let mut child = command(&["user", "create", "--email", "e@example.org", "--name", "E", "--role", "admin", "--password-stdin"])
+            .env("DATA_DIR", &data)
+            .env("TENURE_FAULT", fault)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary starts");
+        child.stdin.take().expect("a pipe").write_all(b"a long enough password 1\n").expect("writes");
+        let ended = child.wait_with_output().expect("it ends");
+        assert_eq!(ended.status.code(), code, "{fault}: {}", String::from_utf8_lossy(&ended.stderr));
+        assert_eq!(accounts(), stored, "{fault}");
+    }
+    assert_eq!(verify(&data.join("tenure.db")).status.code(), Some(0));
+}

@@ -9,6 +9,8 @@ mod connectors;
 mod connectors_ldap;
 mod crash;
 mod demo;
+mod doctor;
+mod events;
 mod notifications;
 mod permissions;
 mod pool;

@@ -53,6 +53,9 @@ POST   /api/documents/{id}/withdraw        AMPQ
 GET    /api/entitlements                   AMU
 POST   /api/entitlements                   AM
 GET    /api/entitlements/{id}              AMU
+PUT    /api/entitlements/{id}              AM
+POST   /api/entitlements/{id}/retire       AM
+GET    /api/events                         AMPQU
 GET    /api/health                         *
 GET    /api/health/live                    *
 GET    /api/health/ready                   *
@@ -73,6 +76,8 @@ PATCH  /api/people/{id}                    A
 GET    /api/roles                          AMPQU
 POST   /api/roles                          AM
 GET    /api/roles/{id}                     AMPQU
+PUT    /api/roles/{id}                     AM
+POST   /api/roles/{id}/retire              AM
 GET    /api/runs                           AMPQU
 GET    /api/runs/{id}                      AMPQU
 POST   /api/runs/{id}/cancel               AMPQU
@@ -112,12 +117,12 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
         "POST /api/documents" => json!({ "type": "t", "personId": own,
             "validFrom": "2031-01-01T00:00:00Z", "expiresAt": "2032-01-01T00:00:00Z" }),
-        "POST /api/entitlements" => {
+        "POST /api/entitlements" | "PUT /api/entitlements/{id}" => {
             let call = json!({ "command": "create_account", "params": {} });
             json!({ "name": "e", "connectorId": "con_00000000000000000000000000", "provision": call, "deprovision": call })
         }
         "POST /api/people" => json!({ "displayName": "", "email": "" }),
-        "POST /api/roles" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
+        "POST /api/roles" | "PUT /api/roles/{id}" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
         r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
             json!({ "definition": definition })
         }
@@ -159,7 +164,18 @@ async fn sign_in(base: &str, letter: char, email: &str) -> Person {
     Person { letter, cookie, csrf: text("/csrfToken"), id: text("/person/id") }
 }
 
-async fn ask(base: &str, method: &str, path: &str, who: Option<&Person>) -> u16 {
+/// What a request carries: whoever may not do a thing is told so whatever it is.
+#[derive(Clone, Copy, PartialEq)]
+enum Sent {
+    /// A body that the route takes.
+    Good,
+    /// No body at all.
+    Nothing,
+    /// Something else than JSON.
+    Garbage,
+}
+
+async fn ask(base: &str, method: &str, path: &str, who: Option<&Person>, sent: Sent) -> u16 {
     let method = reqwest::Method::from_bytes(method.as_bytes()).expect("a method");
     let route = format!("{method} {path}");
     let mut request = http().request(method.clone(), format!("{base}{}", address(path)));
@@ -167,9 +183,26 @@ async fn ask(base: &str, method: &str, path: &str, who: Option<&Person>) -> u16 
         request = request.header("cookie", &who.cookie).header("x-csrf-token", &who.csrf);
     }
     if method != reqwest::Method::GET && method != reqwest::Method::DELETE {
-        request = request.json(&body(&route, who.map_or("", |w| &w.id)));
+        request = match sent {
+            Sent::Good => request.json(&body(&route, who.map_or("", |w| &w.id))),
+            Sent::Nothing => request,
+            Sent::Garbage => request.header("content-type", "application/json").body("{"),
+        };
     }
     request.send().await.expect("an answer").status().as_u16()
+}
+
+/// Whoever may not is told so before the body is looked at: nobody, somebody without the permission,
+/// and an administrator's browser that lacks the CSRF token.
+async fn refused_whatever_is_sent(base: &str, method: &str, path: &str, who: Option<&Person>, expected: u16) -> Vec<String> {
+    let mut faults = Vec::new();
+    for (sent, shown) in [(Sent::Nothing, "no body"), (Sent::Garbage, "a bad body")] {
+        let status = ask(base, method, path, who, sent).await;
+        if status != expected {
+            faults.push(format!("{method} {path} answers {status} to {shown}; expected {expected}"));
+        }
+    }
+    faults
 }
 
 async fn add_auditor(running: &tenure::app::Running) {
@@ -229,23 +262,32 @@ async fn every_route_allows_exactly_the_roles_it_should() {
                 faults.push(format!("{method} {path} has no verdict"));
                 continue;
             };
-            let nobody = ask(&base, &method, path, None).await;
+            let nobody = ask(&base, &method, path, None, Sent::Good).await;
             if verdict == "*" {
                 continue;
             }
             if nobody != 401 {
                 faults.push(format!("{method} {path} answers {nobody} to nobody"));
             }
+            faults.extend(refused_whatever_is_sent(&base, &method, path, None, 401).await);
+            if method != "GET" {
+                let without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
+                faults.extend(refused_whatever_is_sent(&base, &method, path, Some(&without), 403).await);
+            }
             for (letter, email) in cast {
                 // Anew for each route: signing out is one of them.
                 let person = sign_in(&base, letter, email).await;
-                let status = ask(&base, &method, path, Some(&person)).await;
+                let status = ask(&base, &method, path, Some(&person), Sent::Good).await;
                 let allowed = verdict.contains(person.letter);
                 // An object that nobody can see may be missing before it is forbidden.
                 let hidden = path.contains('{') && status == 404;
                 let right = if allowed { status != 403 && status != 401 } else { status == 403 || hidden };
                 if !right || status >= 500 {
                     faults.push(format!("{method} {path} answers {status} to {letter}"));
+                }
+                // What depends on the object is decided when the object is read.
+                if !allowed && status == 403 {
+                    faults.extend(refused_whatever_is_sent(&base, &method, path, Some(&person), 403).await);
                 }
             }
         }

@@ -1,4 +1,5 @@
-import { test as base, expect, type APIRequestContext, type Page } from '@playwright/test';
+import { test as base, expect, request as requests, type APIRequestContext, type Page } from '@playwright/test';
+import { startTenure, type Running } from './server';
 
 export const PASSWORD = 'tenure-demo-2026';
 export const EMAILS = {
@@ -44,9 +45,57 @@ export class Watch {
   }
 }
 
-export const test = base.extend<{ watch: Watch }>({
-  baseURL: async ({}, use) => {
-    await use(process.env.TENURE_URL);
+/** Ids of objects of the sample organisation, one of each kind that has a page. */
+export interface Samples {
+  approval: string;
+  workflow: string;
+  run: string;
+  entry: string;
+  job: string;
+  line: string;
+}
+
+interface PerWorker {
+  /** What the server of a spec's own is told besides; the worker then starts one for that spec. */
+  serverEnv: Record<string, string>;
+  server: Running;
+  samples: Samples;
+}
+
+export const test = base.extend<{ watch: Watch }, PerWorker>({
+  serverEnv: [{}, { option: true, scope: 'worker' }],
+  // One server with the sample organisation serves all tests of a worker.
+  server: [
+    async ({ serverEnv }, use) => {
+      const server = await startTenure('demo', serverEnv);
+      process.env.TENURE_URL = server.url;
+      await use(server);
+      await server.stop();
+    },
+    { scope: 'worker', timeout: 90_000 },
+  ],
+  samples: [
+    async ({ server }, use) => {
+      const context = await requests.newContext({ baseURL: server.url });
+      await logIn(context, 'admin', server.url);
+      const first = async (path: string, key = 'id') => {
+        const item = await firstItem<Record<string, unknown>>(context, path);
+        return String(item[key]);
+      };
+      await use({
+        approval: await first('/api/approvals?state=all&mine=false'),
+        workflow: await first('/api/workflows?status=active'),
+        run: await first('/api/runs'),
+        entry: await first('/api/audit', 'seq'),
+        job: await first('/api/jobs'),
+        line: await first('/api/logs'),
+      });
+      await context.dispose();
+    },
+    { scope: 'worker' },
+  ],
+  baseURL: async ({ server }, use) => {
+    await use(server.url);
   },
   // Without UTC the tests would read other hours on another machine.
   timezoneId: 'Europe/Berlin',
@@ -65,14 +114,18 @@ export const test = base.extend<{ watch: Watch }>({
 
 export { expect };
 
-/** Signs in without the form, as the form has a spec of its own. Returns the CSRF token. */
-export async function signIn(page: Page, who: Who, baseURL = process.env.TENURE_URL!): Promise<string> {
-  const answer = await page.request.post(`${baseURL}/api/auth/login`, {
+async function logIn(request: APIRequestContext, who: Who, baseURL: string): Promise<string> {
+  const answer = await request.post(`${baseURL}/api/auth/login`, {
     data: { email: EMAILS[who], password: PASSWORD },
     headers: { origin: baseURL },
   });
   expect(answer.status(), await answer.text()).toBe(200);
   return ((await answer.json()) as { csrfToken: string }).csrfToken;
+}
+
+/** Signs in without the form, as the form has a spec of its own. Returns the CSRF token. */
+export async function signIn(page: Page, who: Who, baseURL = process.env.TENURE_URL!): Promise<string> {
+  return logIn(page.request, who, baseURL);
 }
 
 export async function fillSignIn(page: Page, who: Who, password: string = PASSWORD): Promise<void> {
@@ -81,42 +134,23 @@ export async function fillSignIn(page: Page, who: Who, password: string = PASSWO
   await page.getByRole('button', { name: 'Sign in' }).click();
 }
 
-export async function firstItem<T>(request: APIRequestContext, path: string): Promise<T | undefined> {
-  const answer = await request.get(`${process.env.TENURE_URL}${path}`);
-  expect(answer.status(), path).toBe(200);
-  return ((await answer.json()) as { items: T[] }).items[0];
+/** A change by the API, as the pages make them. */
+export async function post(page: Page, path: string, csrfToken: string, data: unknown = {}): Promise<void> {
+  const url = process.env.TENURE_URL!;
+  const answer = await page.request.post(`${url}${path}`, { data, headers: { origin: url, 'x-csrf-token': csrfToken } });
+  expect(answer.status(), await answer.text()).toBe(200);
 }
 
-/** The address of every page, those of single objects included, as far as the sample organisation has them. */
-export async function everyRoute(request: APIRequestContext): Promise<string[]> {
-  const approval = await firstItem<{ id: string }>(request, '/api/approvals?state=all&mine=false');
-  const workflow = await firstItem<{ id: string }>(request, '/api/workflows?status=active');
-  const run = await firstItem<{ id: string }>(request, '/api/runs');
-  const entry = await firstItem<{ seq: number }>(request, '/api/audit');
-  const job = await firstItem<{ id: string }>(request, '/api/jobs');
-  return [
-    '/inbox',
-    '/inbox?mine=false&state=decided',
-    ...(approval ? [`/inbox?mine=false&id=${approval.id}`] : []),
-    '/workflows',
-    '/workflows?q=nothing-is-called-this',
-    ...(workflow ? ['', '?tab=variables', '?tab=versions', '?tab=json', '?start=1'].map((tab) => `/workflows/${workflow.id}${tab}`) : []),
-    '/runs',
-    ...(run ? ['', '?tab=steps', '?tab=data'].map((tab) => `/runs/${run.id}${tab}`) : []),
-    '/access',
-    '/people',
-    '/roles',
-    '/documents',
-    '/connectors',
-    '/audit',
-    ...(entry ? [`/audit?seq=${entry.seq}`] : []),
-    '/overview',
-    '/jobs',
-    ...(job ? [`/jobs?id=${job.id}`] : []),
-    '/logs',
-    '/settings',
-    '/no-such-page',
-  ];
+/** The runs of the sample organisation, and with them approvals and jobs, follow the start of the server by a moment. */
+export async function firstItem<T>(request: APIRequestContext, path: string): Promise<T> {
+  let item: T | undefined;
+  await expect(async () => {
+    const answer = await request.get(`${process.env.TENURE_URL}${path}`);
+    expect(answer.status(), path).toBe(200);
+    item = ((await answer.json()) as { items: T[] }).items[0];
+    expect(item, `the sample organisation has an item of ${path}`).toBeDefined();
+  }).toPass({ timeout: 15_000, intervals: [100] });
+  return item!;
 }
 
 /** Opens a page and waits for what it shows; polling goes on for ever, so an idle network never comes. */

@@ -13,19 +13,17 @@ test('the overview shows health, queue, connections and schedules', async ({ pag
   await expect(page).toHaveURL(/\/jobs\?state=failed/);
 });
 
-test('a setting shows its source and refuses what is out of range', async ({ page, watch }) => {
-  watch.allow(/status of 422/);
-  await signIn(page, 'admin');
-  await open(page, '/settings');
-  await page.getByRole('button', { name: 'Change Stuck run timeout' }).click();
-  const field = page.getByLabel('Stuck run timeout, in minutes');
-  await field.fill('99999999');
-  await page.getByRole('button', { name: 'Save' }).click();
-  await expect(field).toHaveAttribute('aria-invalid', 'true');
-  await field.fill('45');
-  await page.getByRole('button', { name: 'Save' }).click();
-  await expect(page.getByText('45 minutes')).toBeVisible();
-  await expect(page.getByText(/^Saved here/)).toBeVisible();
-  await page.getByRole('button', { name: 'Forget the saved value' }).click();
-  await expect(page.getByText('45 minutes')).toHaveCount(0);
-});
+for (const [width, rows] of [
+  [1440, 1],
+  [360, 2],
+] as const) {
+  test(`at ${width} px the figures of the queue stand in ${rows === 1 ? 'one row' : 'two rows'}`, async ({ page }) => {
+    await page.setViewportSize({ width, height: 900 });
+    await signIn(page, 'admin');
+    await open(page, '/overview');
+    const figures = page.getByRole('list', { name: 'Jobs by state' }).getByRole('link');
+    await expect(figures).toHaveCount(5);
+    const tops = await figures.evaluateAll((links) => links.map((link) => Math.round(link.getBoundingClientRect().top)));
+    expect(new Set(tops).size).toBe(rows);
+  });
+}

@@ -48,7 +48,7 @@ function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
 }
 
 /** `demo` brings the sample organisation, `serve` an empty server that waits for its setup. */
-export async function startTenure(mode: 'demo' | 'serve'): Promise<Running> {
+export async function startTenure(mode: 'demo' | 'serve', env: Record<string, string> = {}): Promise<Running> {
   const binary = process.env.TENURE_BIN;
   if (!binary) throw new Error('TENURE_BIN has to name the tenure binary that is to be tested');
   const port = await freePort();
@@ -65,6 +65,7 @@ export async function startTenure(mode: 'demo' | 'serve'): Promise<Running> {
       RATE_LIMIT_SIGN_IN_PER_MIN: '0',
       RATE_LIMIT_ADDRESS_PER_MIN: '0',
       RATE_LIMIT_ACCOUNT_PER_MIN: '0',
+      ...env,
     },
     stdio: ['ignore', 'pipe', 'pipe'],
   });

@@ -5,6 +5,7 @@ import { startTenure, type Running } from './server';
 
 let server: Running;
 test.beforeAll(async () => {
+  test.setTimeout(90_000);
   server = await startTenure('serve');
 });
 test.afterAll(async () => {

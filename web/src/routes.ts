@@ -22,6 +22,8 @@ const pages: Route[] = [
   { path: '/jobs', load: () => import('./pages/Jobs.svelte') },
   { path: '/logs', load: () => import('./pages/Logs.svelte') },
   { path: '/settings', load: () => import('./pages/Settings.svelte') },
+  { path: '/settings/security', load: () => import('./pages/settings/Security.svelte') },
+  { path: '/settings/logging', load: () => import('./pages/settings/Logging.svelte') },
 ];
 
 // The gallery of components is a tool for whoever works on them; a build leaves it out.

@@ -33,6 +33,8 @@ pub struct DemoOptions {
     pub without_ldap: bool,
     /// Use this laboratory instead of starting one.
     pub lab_url: Option<String>,
+    /// Use this LDAP server too; it takes the sample directory's administrator and password.
+    pub ldap_url: Option<String>,
     /// Show this time at the start.
     pub now: Option<Timestamp>,
 }
@@ -113,8 +115,11 @@ impl Stage {
             }
         };
         organisation::create_people(&running.app.store, &running.app.identity.passwords).await?;
+        // There are accounts now; the token of the first start opens nothing and is removed.
+        running.app.setup.token().await?;
         let admin = Client::sign_in(&http, &running.base, ADMIN, PASSWORD).await?;
-        let ldap = slapd.as_ref().map(|s| (s.url.clone(), s.password.clone()));
+        let own = slapd.as_ref().map(|s| s.url.clone());
+        let ldap = own.or_else(|| options.ldap_url.clone()).map(|url| (url, slapd::PASSWORD.to_owned()));
         organisation::connect(&admin, &Systems { lab_url, ldap }).await?;
         Ok(Self { http, lab, slapd })
     }

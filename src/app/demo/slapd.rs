@@ -11,6 +11,8 @@ use crate::base::problem::Problem;
 pub const BASE_DN: &str = "dc=example,dc=org";
 /// Who may change it.
 pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=org";
+/// Their password.
+pub const PASSWORD: &str = "demo-directory-password";
 
 /// A running server; it ends when this is dropped.
 #[derive(Debug)]
@@ -39,7 +41,7 @@ impl Slapd {
                 60,
             )
         })?;
-        let password = "demo-directory-password".to_owned();
+        let password = PASSWORD.to_owned();
         let config = write_config(folder, &password)?;
         add_tree(program, folder, &config)?;
         let url = format!("ldap://127.0.0.1:{}", free_port()?);

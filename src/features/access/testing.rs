@@ -255,6 +255,7 @@ pub fn document_of(person: &PersonId, expires_at: Timestamp) -> Document {
         file_name: None,
         size_bytes: None,
         sha256: None,
+        submitted_by: None,
         created_at: Timestamp::from_millis(0),
     }
 }

@@ -10,11 +10,11 @@ use utoipa_axum::routes;
 use super::store::{self, Filter, StoredLeaf};
 use super::verify::{Verdict, verify_chain};
 use super::{Leaf, encode_hash};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Caller, Failure, Params, Routes};
+use crate::platform::http::{Allowed, Failure, Params, Routes};
 use crate::platform::store::{Store, Tx};
 
 /// What the routes need.
@@ -97,11 +97,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/audit", tag = "audit", params(ListParams),
     responses((status = 200, body = Page<AuditEntry>)))]
 async fn list_entries(
-    caller: Caller,
+    _: Allowed<may::AuditRead>,
     State(api): State<AuditApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<AuditEntry>>, Failure> {
-    caller.require(Permission::AuditRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
     let filter = Filter { entity: params.entity, entity_id: params.entity_id, action: params.action };
@@ -122,11 +121,10 @@ async fn list_entries(
 #[utoipa::path(get, path = "/api/audit/{seq}", tag = "audit", params(("seq" = u64, Path)),
     responses((status = 200, body = AuditEntry), (status = 404)))]
 async fn get_entry(
-    caller: Caller,
+    _: Allowed<may::AuditRead>,
     State(api): State<AuditApi>,
     Path(seq): Path<String>,
 ) -> Result<Json<AuditEntry>, Failure> {
-    caller.require(Permission::AuditRead)?;
     let missing = || Problem::missing("audit entry", &seq);
     let number: u64 = seq.parse().map_err(|_| missing())?;
     let found = api
@@ -138,8 +136,7 @@ async fn get_entry(
 
 /// Reads the whole log again and says whether every link holds.
 #[utoipa::path(post, path = "/api/audit/verify", tag = "audit", responses((status = 200, body = Verdict)))]
-async fn verify(caller: Caller, State(api): State<AuditApi>) -> Result<Json<Verdict>, Failure> {
-    caller.require(Permission::AuditRead)?;
+async fn verify(_: Allowed<may::AuditRead>, State(api): State<AuditApi>) -> Result<Json<Verdict>, Failure> {
     Ok(Json(verify_chain(&api.store).await?))
 }
 

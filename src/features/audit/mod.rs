@@ -13,6 +13,7 @@
 //! Signing and storing checkpoints.
 
 pub mod api;
+pub mod live;
 pub mod ops;
 pub mod store;
 pub mod verify;

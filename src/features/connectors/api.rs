@@ -14,12 +14,12 @@ use super::{
     CallAnswer, CallFailure, CommandSpec, Connector, ConnectorChange, Connectors, Kind, NewConnector, drivers, ops,
     store,
 };
-use crate::base::access::Permission;
+use crate::base::access::{Principal, may};
 use crate::base::id::ConnectorId;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Store;
 
 /// What the routes need.
@@ -160,11 +160,10 @@ impl From<Result<CallAnswer, CallFailure>> for CallResult {
 #[utoipa::path(get, path = "/api/connectors", tag = "connectors", params(PageRequest),
     responses((status = 200, body = Page<ConnectorView>)))]
 async fn list_connectors(
-    caller: Caller,
+    _: Allowed<may::ConnectorRead>,
     State(api): State<ConnectorsApi>,
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<ConnectorView>>, Failure> {
-    caller.require(Permission::ConnectorRead)?;
     let found = api.store.read(move |tx| store::list_connectors(tx, &page)).await?;
     Ok(Json(found.map(ConnectorView::from)))
 }
@@ -173,11 +172,10 @@ async fn list_connectors(
 #[utoipa::path(post, path = "/api/connectors", tag = "connectors", request_body = NewConnectorBody,
     responses((status = 201, body = ConnectorView), (status = 409), (status = 422)))]
 async fn create_connector(
-    caller: Caller,
+    caller: Allowed<may::ConnectorWrite>,
     State(api): State<ConnectorsApi>,
     Body(body): Body<NewConnectorBody>,
 ) -> Result<(StatusCode, Json<ConnectorView>), Failure> {
-    caller.require(Permission::ConnectorWrite)?;
     let new = NewConnector { name: body.name, kind: body.kind, config: body.config, secrets: body.secrets };
     let secrets = api.connectors.secrets().clone();
     let created =
@@ -189,11 +187,10 @@ async fn create_connector(
 #[utoipa::path(get, path = "/api/connectors/{id}", tag = "connectors", params(("id" = ConnectorId, Path,)),
     responses((status = 200, body = ConnectorView), (status = 404)))]
 async fn get_connector(
-    caller: Caller,
+    _: Allowed<may::ConnectorRead>,
     State(api): State<ConnectorsApi>,
     IdPath(id): IdPath<ConnectorId>,
 ) -> Result<Json<ConnectorView>, Failure> {
-    caller.require(Permission::ConnectorRead)?;
     Ok(Json(api.store.read(move |tx| store::get_connector(tx, &id)).await?.into()))
 }
 
@@ -202,12 +199,11 @@ async fn get_connector(
     request_body = ConnectorChangeBody,
     responses((status = 200, body = ConnectorView), (status = 404), (status = 409), (status = 422)))]
 async fn change_connector(
-    caller: Caller,
+    caller: Allowed<may::ConnectorWrite>,
     State(api): State<ConnectorsApi>,
     IdPath(id): IdPath<ConnectorId>,
     Body(body): Body<ConnectorChangeBody>,
 ) -> Result<Json<ConnectorView>, Failure> {
-    caller.require(Permission::ConnectorWrite)?;
     let change = ConnectorChange { name: body.name, config: body.config, secrets: body.secrets };
     let secrets = api.connectors.secrets().clone();
     let changed =
@@ -219,11 +215,10 @@ async fn change_connector(
 #[utoipa::path(post, path = "/api/connectors/{id}/test", tag = "connectors", params(("id" = ConnectorId, Path,)),
     responses((status = 200, body = CallResult), (status = 404)))]
 async fn test_connector(
-    caller: Caller,
+    _: Allowed<may::ConnectorWrite>,
     State(api): State<ConnectorsApi>,
     IdPath(id): IdPath<ConnectorId>,
 ) -> Result<Json<CallResult>, Failure> {
-    caller.require(Permission::ConnectorWrite)?;
     exists(&api, &id).await?;
     Ok(Json(api.connectors.test(&id).await.into()))
 }
@@ -232,23 +227,22 @@ async fn test_connector(
 #[utoipa::path(post, path = "/api/connectors/{id}/execute", tag = "connectors", params(("id" = ConnectorId, Path,)),
     request_body = CommandBody, responses((status = 200, body = CallResult), (status = 404), (status = 422)))]
 async fn execute_command(
-    caller: Caller,
+    caller: Allowed<may::ConnectorWrite>,
     State(api): State<ConnectorsApi>,
     IdPath(id): IdPath<ConnectorId>,
     Body(body): Body<CommandBody>,
 ) -> Result<Json<CallResult>, Failure> {
-    caller.require(Permission::ConnectorWrite)?;
     let kind = exists(&api, &id).await?.kind;
     if drivers::commands(kind).iter().all(|c| c.name != body.command) {
         let known: Vec<_> = drivers::commands(kind).iter().map(|c| c.name).collect();
         return Err(Problem::field("command", format!("expected one of {}", known.join(", "))).into());
     }
-    record(&api, &caller, &id, &body, "requested").await?;
+    record(&api, &caller.principal, &id, &body, "requested").await?;
     // A call by hand is an intent of its own: the request's id is its key.
     let key = caller.principal.request_id.as_ref().map(ToString::to_string).unwrap_or_default();
     let result = api.connectors.call(&id, &body.command, &body.params, &key).await;
     let outcome = result.as_ref().err().map_or("done", |e| e.code.as_str()).to_owned();
-    record(&api, &caller, &id, &body, &outcome).await?;
+    record(&api, &caller.principal, &id, &body, &outcome).await?;
     Ok(Json(result.into()))
 }
 
@@ -259,12 +253,12 @@ async fn exists(api: &ConnectorsApi, id: &ConnectorId) -> Result<Connector, Prob
 
 async fn record(
     api: &ConnectorsApi,
-    caller: &Caller,
+    by: &Principal,
     id: &ConnectorId,
     body: &CommandBody,
     outcome: &str,
 ) -> Result<(), Problem> {
-    let (by, id, outcome) = (caller.principal.clone(), id.clone(), outcome.to_owned());
+    let (by, id, outcome) = (by.clone(), id.clone(), outcome.to_owned());
     let (command, params) = (body.command.clone(), body.params.clone());
     api.store.write(move |tx| ops::record_call(tx, &by, &id, &command, &params, &outcome)).await
 }

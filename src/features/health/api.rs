@@ -10,11 +10,11 @@ use utoipa_axum::routes;
 
 use super::checks::Checks;
 use super::{Health, Overall};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::params;
-use crate::platform::http::{Caller, Failure, Routes};
+use crate::platform::http::{Allowed, Failure, Routes};
 use crate::platform::store::{PoolStats, Store, WriterStats};
 
 /// What the routes need.
@@ -111,8 +111,7 @@ struct FileSize {
 
 /// Pool, writer, versions, files.
 #[utoipa::path(get, path = "/api/system", tag = "health", responses((status = 200, body = System)))]
-async fn system(caller: Caller, State(api): State<HealthApi>) -> Result<Json<System>, Failure> {
-    caller.require(Permission::SystemRead)?;
+async fn system(_: Allowed<may::SystemRead>, State(api): State<HealthApi>) -> Result<Json<System>, Failure> {
     let pool = api.store.pool_stats();
     let writer = api.store.writer_stats();
     let folder = api.store.path().parent().map(std::path::Path::to_owned).unwrap_or_default();

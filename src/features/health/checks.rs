@@ -145,7 +145,8 @@ async fn disk(store: &Store) -> (Check, bool) {
     }
 }
 
-fn judge_free(free: u64) -> Check {
+/// What so many free bytes mean for the data directory.
+pub fn judge_free(free: u64) -> Check {
     let mib = free / (1024 * 1024);
     match free {
         0..DISK_OUT => Check::of(Some(format!("{mib} MiB free; writing is about to fail"))),

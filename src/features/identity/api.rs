@@ -1,7 +1,10 @@
 //! First start, sign-in, sessions and API tokens over HTTP.
 
+use std::convert::Infallible;
+
 use axum::Json;
-use axum::extract::{Extension, State};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
@@ -10,15 +13,15 @@ use utoipa_axum::routes;
 
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
-use super::sessions::ops::{Begun, Identity, new_secret};
+use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
 use super::sessions::{self, ABSOLUTE, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
-use crate::base::id::{AccountId, PersonId, SessionId, TokenId};
+use crate::base::id::{AccountId, PersonId, RequestId, SessionId, TokenId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::http::middleware::{PeerAddress, session_cookie};
-use crate::platform::http::{Body, COOKIE, Caller, Failure, IdPath, Routes, SECURE_COOKIE};
+use crate::platform::http::{Anybody, Body, COOKIE, Caller, Failure, IdPath, Routes, SECURE_COOKIE};
 
 /// What the routes need.
 #[derive(Debug, Clone)]
@@ -77,7 +80,8 @@ struct SetupBody {
     responses((status = 201, body = Me), (status = 403), (status = 409), (status = 422)))]
 async fn post_setup(
     State(api): State<IdentityApi>,
-    Extension(PeerAddress(address)): Extension<PeerAddress>,
+    _: Anybody,
+    arrival: Arriving,
     Body(body): Body<SetupBody>,
 ) -> Result<Response, Failure> {
     let first = FirstAdmin {
@@ -86,8 +90,20 @@ async fn post_setup(
         display_name: body.display_name,
         password: body.password,
     };
-    let begun = api.setup.complete(first, address.map(|a| a.to_string())).await?;
+    let begun = api.setup.complete(first, arrival.0).await?;
     signed_in(&api, begun, StatusCode::CREATED).await
+}
+
+/// Which request somebody signs in with, and from where.
+struct Arriving(Arrival);
+
+impl<S: Send + Sync> FromRequestParts<S> for Arriving {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let address = parts.extensions.get::<PeerAddress>().and_then(|p| p.0).map(|a| a.to_string());
+        Ok(Self(Arrival { address, request_id: parts.extensions.get::<RequestId>().cloned() }))
+    }
 }
 
 /// Address and password.
@@ -105,18 +121,19 @@ struct LoginBody {
     responses((status = 200, body = Me), (status = 401), (status = 429)))]
 async fn login(
     State(api): State<IdentityApi>,
-    Extension(PeerAddress(address)): Extension<PeerAddress>,
+    _: Anybody,
+    arrival: Arriving,
     Body(body): Body<LoginBody>,
 ) -> Result<Response, Failure> {
-    let begun = api.identity.sign_in(body.email, body.password, address.map(|a| a.to_string())).await?;
+    let begun = api.identity.sign_in(body.email, body.password, arrival.0).await?;
     signed_in(&api, begun, StatusCode::OK).await
 }
 
 /// Signs out: the session ends on the server, the cookie in the browser.
 #[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in", responses((status = 204)))]
-async fn logout(_: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
+async fn logout(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
     if let Some(secret) = session_cookie(&headers, api.secure) {
-        api.identity.sign_out(&secret).await?;
+        api.identity.sign_out(caller.principal, &secret).await?;
     }
     let mut response = StatusCode::NO_CONTENT.into_response();
     set_cookie(&mut response, &api, "", 0);
@@ -243,9 +260,7 @@ async fn end_session(
     State(api): State<IdentityApi>,
     IdPath(id): IdPath<SessionId>,
 ) -> Result<StatusCode, Failure> {
-    let account = own_account(&caller)?;
-    let wanted = id.clone();
-    let gone = api.identity.sessions.write(move |tx| sessions::store::delete_session(tx, &wanted, &account)).await?;
+    let gone = api.identity.end(caller.principal, id.clone()).await?;
     if gone { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::missing("session", id).into()) }
 }
 

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::accounts::{self, Account, password};
 use super::people::{self, NewPerson};
-use super::sessions::ops::{Begun, Identity, new_secret};
+use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
 use crate::base::access::{Principal, SystemRole};
 use crate::base::problem::Problem;
 
@@ -42,9 +42,11 @@ impl Setup {
         self.identity.store.read(|tx| Ok(!accounts::store::any_account(tx)?)).await
     }
 
-    /// The token to print, made on the first start and kept until it is used.
+    /// The token to print, made on the first start and kept until it is used, or until an account is
+    /// made in another way.
     pub async fn token(&self) -> Result<Option<String>, Problem> {
         if !self.is_needed().await? {
+            self.forget().await;
             return Ok(None);
         }
         if let Ok(kept) = tokio::fs::read_to_string(&self.file).await
@@ -62,7 +64,7 @@ impl Setup {
     }
 
     /// Makes the first administrator and signs them in; the token is used up.
-    pub async fn complete(&self, first: FirstAdmin, address: Option<String>) -> Result<Begun, Problem> {
+    pub async fn complete(&self, first: FirstAdmin, arrival: Arrival) -> Result<Begun, Problem> {
         if !self.is_needed().await? {
             return Err(Problem::Conflict("Tenure is set up already. Sign in instead.".to_owned()));
         }
@@ -83,11 +85,18 @@ impl Setup {
         Problem::from_fields(faults)?;
         let hash = self.identity.passwords.hash(first.password).await?;
         let account = self.identity.store.write(move |tx| first_admin(tx, &new, &hash)).await?;
-        // A token that stays behind opens nothing any more: an account exists.
-        if let Err(e) = tokio::fs::remove_file(&self.file).await {
-            tracing::warn!(error = %e, file = %self.file.display(), "the used setup token was not removed");
+        self.forget().await;
+        self.identity.begin(account, arrival).await
+    }
+
+    /// Removes the token. One that stays behind opens nothing any more: an account exists.
+    async fn forget(&self) {
+        match tokio::fs::remove_file(&self.file).await {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                tracing::warn!(error = %e, file = %self.file.display(), "the used setup token was not removed");
+            }
+            _ => {}
         }
-        self.identity.begin(account, address).await
     }
 }
 

@@ -14,7 +14,7 @@ use tower::ServiceExt as _;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::accounts::password::Passwords;
-use super::sessions::ops::Identity;
+use super::sessions::ops::{Identity, SessionKey};
 use super::setup::Setup;
 use super::{accounts, api, people};
 use crate::base::access::Principal;
@@ -69,6 +69,7 @@ async fn fixture(worker: Check) -> Fixture {
         store: store.clone(),
         sessions: sessions.clone(),
         ids: Arc::new(SystemIds),
+        session_key: SessionKey::new("the key of the tests"),
         passwords: Passwords::default(),
     };
     let setup = Setup::new(identity.clone(), dir.path().join("setup-token"));
@@ -84,6 +85,8 @@ async fn fixture(worker: Check) -> Fixture {
             started_at: Timestamp::from_millis(0),
         }));
     let (routes, _) = routes.split_for_parts();
+    let unguarded = |_: crate::platform::http::Body<Value>| async { StatusCode::OK };
+    let routes = routes.route("/api/unguarded", axum::routing::post(unguarded));
     let routes = routes.route("/api/panic", axum::routing::get(|| async { panic!("of a handler") as StatusCode }));
     let rates = Rates { account: 0, address: 0, sign_in: 20, hooks: 0 };
     let frame = Frame {
@@ -94,6 +97,7 @@ async fn fixture(worker: Check) -> Fixture {
         origins: vec!["http://tenure.test".to_owned()].into(),
         trust_proxy: false,
         limits: Arc::new(Limits::new(rates, shared)),
+        body_time: Duration::from_millis(300),
     };
     let router = wrap(routes.fallback(ui::serve), frame);
     Fixture { router, clock, identity, setup, stopping, dir }
@@ -309,4 +313,101 @@ async fn health_follows_the_deciding_checks_and_readiness_the_shutdown() {
     assert_eq!(health.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(health.body["status"], "degraded");
     assert_eq!(health.body["checks"]["worker"]["detail"], "stopped");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_setup_token_goes_when_an_account_is_made_in_another_way() {
+    let f = fixture(Check::of(None)).await;
+    let file = f.dir.path().join("setup-token");
+    f.setup.token().await.expect("reads").expect("needed");
+    assert!(file.exists());
+    f.identity
+        .store
+        .write(|tx| {
+            let by = Principal::system("test");
+            let new = people::NewPerson {
+                display_name: "Eva".to_owned(),
+                email: "eva@example.org".to_owned(),
+                manager_id: None,
+                attributes: json!({}),
+            };
+            let person = people::ops::create_person(tx, &by, new)?;
+            accounts::ops::create_account(tx, &by, &person.id, "eva@example.org", None, &[])
+        })
+        .await
+        .expect("an account");
+    assert_eq!(f.setup.token().await.expect("reads"), None);
+    assert!(!file.exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_kept_under_the_session_secret() {
+    let f = fixture(Check::of(None)).await;
+    let me = f.set_up().await;
+    let secret = me.cookie.trim_start_matches("tenure_sid=");
+    let found = |key: &'static str, cookie: &str| {
+        let identity = Identity { session_key: SessionKey::new(key), ..f.identity.clone() };
+        let cookie = cookie.to_owned();
+        async move { identity.session(&cookie).await.expect("reads").is_some() }
+    };
+    assert!(found("the key of the tests", secret).await);
+    assert!(!found("another key of the tests", secret).await);
+    let kept: Vec<u8> = f.identity.sessions.read(|tx| tx.scalar("SELECT hash FROM session", &[])).await.expect("reads");
+    assert_ne!(kept, accounts::ops::token_hash(secret), "the hash alone would tell which cookie it is");
+    assert_eq!(format!("{:?}", f.identity.session_key), "(secret)");
+}
+
+/// Sends bytes over a real socket and answers all that comes back until the server closes.
+async fn over_a_socket(router: Router, head: String, body: Vec<u8>) -> (usize, String) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let server = crate::platform::http::Server::start("127.0.0.1:0", None, router).await.expect("listens");
+    let mut socket = tokio::net::TcpStream::connect(server.local_addr).await.expect("connects");
+    socket.write_all(head.as_bytes()).await.expect("the head is sent");
+    socket.write_all(&body).await.expect("the body is sent");
+    let mut answer = Vec::new();
+    let read = tokio::time::timeout(Duration::from_secs(20), socket.read_to_end(&mut answer)).await;
+    read.expect("the server closes").expect("and does not reset");
+    (body.len(), String::from_utf8_lossy(&answer).into_owned())
+}
+
+fn head(length: usize, more: &str) -> String {
+    format!(
+        "POST /api/auth/login HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n{more}\r\n"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_never_comes_ends_with_408() {
+    let f = fixture(Check::of(None)).await;
+    for sent in [&b""[..], b"{\"email\":"] {
+        let (_, answer) = over_a_socket(f.router.clone(), head(100, ""), sent.to_vec()).await;
+        assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
+        assert!(answer.contains("application/problem+json") && answer.contains("connection: close"), "{answer}");
+    }
+}
+
+/// The client writes all of its body before it reads: the answer must wait for it in the socket.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_far_over_the_limit_gets_its_413() {
+    let f = fixture(Check::of(None)).await;
+    let body = vec![b' '; 8 * 1024 * 1024];
+    let (sent, answer) = over_a_socket(f.router.clone(), head(body.len(), ""), body).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{sent} bytes: {answer}");
+    assert!(answer.contains("application/problem+json"), "{answer}");
+    // Who waits to be asked is told at once, and not asked to send what is thrown away.
+    let people = head(8 * 1024 * 1024, "expect: 100-continue\r\n").replace("/api/auth/login", "/api/people");
+    let (_, answer) = over_a_socket(f.router.clone(), people, Vec::new()).await;
+    assert!(answer.starts_with("HTTP/1.1 401 "), "{answer}");
+}
+
+/// It fails for everybody, so that it cannot be forgotten.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_route_that_reads_before_its_guard_is_a_defect() {
+    let f = fixture(Check::of(None)).await;
+    assert_problem(&f.call("POST", "/api/unguarded", None, Some(json!({}))).await, 500);
+    let me = f.set_up().await;
+    assert_problem(&f.call("POST", "/api/unguarded", Some(&me), Some(json!({}))).await, 500);
+    let eva = f.call("POST", "/api/people", None, Some(json!({ "colour": "red" }))).await;
+    assert_problem(&eva, 401);
 }

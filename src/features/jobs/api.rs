@@ -8,12 +8,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops;
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Principal, may};
 use crate::base::id::{JobId, TypedId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Failure, IdPath, Params, Routes};
 use crate::platform::queue::schedule::{self, ScheduleRow};
 use crate::platform::queue::views::{self, JobCounts, JobFilter, JobState, JobView};
 use crate::platform::store::{Store, Tx};
@@ -101,10 +101,9 @@ struct ListParams {
     responses((status = 200, body = Page<Job>)))]
 async fn list_jobs(
     State(api): State<JobsApi>,
-    caller: Caller,
+    _: Allowed<may::JobRead>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Job>>, Failure> {
-    caller.require(Permission::JobRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let before: Option<JobId> = match params.cursor.as_deref().filter(|c| !c.is_empty()) {
         None => None,
@@ -126,9 +125,8 @@ async fn list_jobs(
     responses((status = 200, body = JobCounts)))]
 async fn count_jobs(
     State(api): State<JobsApi>,
-    caller: Caller,
+    _: Allowed<may::JobRead>,
 ) -> Result<Json<JobCounts>, Failure> {
-    caller.require(Permission::JobRead)?;
     Ok(Json(api.store.read(views::count_jobs).await?))
 }
 
@@ -137,10 +135,9 @@ async fn count_jobs(
     responses((status = 200, body = Job)))]
 async fn get_job(
     State(api): State<JobsApi>,
-    caller: Caller,
+    _: Allowed<may::JobRead>,
     IdPath(id): IdPath<JobId>,
 ) -> Result<Json<Job>, Failure> {
-    caller.require(Permission::JobRead)?;
     Ok(Json(api.store.read(move |tx| views::get_job(tx, &id)).await?.into()))
 }
 
@@ -149,7 +146,7 @@ async fn get_job(
     responses((status = 200, body = Job, description = "The job as it was.")))]
 async fn remove_job(
     State(api): State<JobsApi>,
-    caller: Caller,
+    caller: Allowed<may::JobManage>,
     IdPath(id): IdPath<JobId>,
 ) -> Result<Json<Job>, Failure> {
     change(&api, caller, id, ops::remove).await
@@ -160,7 +157,7 @@ async fn remove_job(
     responses((status = 200, body = Job)))]
 async fn retry_job(
     State(api): State<JobsApi>,
-    caller: Caller,
+    caller: Allowed<may::JobManage>,
     IdPath(id): IdPath<JobId>,
 ) -> Result<Json<Job>, Failure> {
     change(&api, caller, id, ops::retry).await
@@ -171,7 +168,7 @@ async fn retry_job(
     responses((status = 200, body = Job)))]
 async fn promote_job(
     State(api): State<JobsApi>,
-    caller: Caller,
+    caller: Allowed<may::JobManage>,
     IdPath(id): IdPath<JobId>,
 ) -> Result<Json<Job>, Failure> {
     change(&api, caller, id, ops::promote).await
@@ -181,11 +178,10 @@ type Change = fn(&Tx<'_>, &Principal, &JobId) -> Result<JobView, Problem>;
 
 async fn change(
     api: &JobsApi,
-    caller: Caller,
+    caller: Allowed<may::JobManage>,
     id: JobId,
     change: Change,
 ) -> Result<Json<Job>, Failure> {
-    caller.require(Permission::JobManage)?;
     let by = caller.principal;
     let job = api.store.write(move |tx| change(tx, &by, &id)).await?;
     Ok(Json(job.into()))
@@ -245,10 +241,9 @@ struct ScheduleParams {
     responses((status = 200, body = ScheduleList)))]
 async fn list_schedules(
     State(api): State<JobsApi>,
-    caller: Caller,
+    _: Allowed<may::ScheduleRead>,
     Params(params): Params<ScheduleParams>,
 ) -> Result<Json<ScheduleList>, Failure> {
-    caller.require(Permission::ScheduleRead)?;
     if let Some(kind) = params.kind.as_deref().filter(|k| *k != "system") {
         return Err(Problem::field("kind", format!("got {kind:?}; expected system")).into());
     }

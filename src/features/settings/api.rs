@@ -7,10 +7,10 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, Source, Started, ops};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Body, Caller, Failure, Routes, nullable};
+use crate::platform::http::{Allowed, Body, Failure, Routes, nullable};
 use crate::platform::store::{Store, Tx};
 
 /// Judges a log filter and puts it into force.
@@ -133,8 +133,7 @@ struct LoggingChange {
 /// The security settings in force.
 #[utoipa::path(get, path = "/api/settings/security", tag = "settings",
     responses((status = 200, body = SecuritySettings)))]
-async fn get_security(caller: Caller, State(api): State<SettingsApi>) -> Result<Json<SecuritySettings>, Failure> {
-    caller.require(Permission::SettingsRead)?;
+async fn get_security(_: Allowed<may::SettingsRead>, State(api): State<SettingsApi>) -> Result<Json<SecuritySettings>, Failure> {
     let started = api.started.clone();
     Ok(Json(api.store.read(move |tx| security(tx, &started)).await?))
 }
@@ -143,11 +142,10 @@ async fn get_security(caller: Caller, State(api): State<SettingsApi>) -> Result<
 #[utoipa::path(put, path = "/api/settings/security", tag = "settings", request_body = SecurityChange,
     responses((status = 200, body = SecuritySettings), (status = 422)))]
 async fn put_security(
-    caller: Caller,
+    caller: Allowed<may::SettingsWrite>,
     State(api): State<SettingsApi>,
     Body(change): Body<SecurityChange>,
 ) -> Result<Json<SecuritySettings>, Failure> {
-    caller.require(Permission::SettingsWrite)?;
     let started = api.started.clone();
     let answer = api.store.write(move |tx| {
         if let Some(value) = change.stuck_run_timeout_minutes {
@@ -161,8 +159,7 @@ async fn put_security(
 /// The logging settings in force.
 #[utoipa::path(get, path = "/api/settings/logging", tag = "settings",
     responses((status = 200, body = LoggingSettings)))]
-async fn get_logging(caller: Caller, State(api): State<SettingsApi>) -> Result<Json<LoggingSettings>, Failure> {
-    caller.require(Permission::SettingsRead)?;
+async fn get_logging(_: Allowed<may::SettingsRead>, State(api): State<SettingsApi>) -> Result<Json<LoggingSettings>, Failure> {
     let started = api.started.clone();
     Ok(Json(api.store.read(move |tx| logging(tx, &started)).await?))
 }
@@ -171,11 +168,10 @@ async fn get_logging(caller: Caller, State(api): State<SettingsApi>) -> Result<J
 #[utoipa::path(put, path = "/api/settings/logging", tag = "settings", request_body = LoggingChange,
     responses((status = 200, body = LoggingSettings), (status = 422)))]
 async fn put_logging(
-    caller: Caller,
+    caller: Allowed<may::SettingsWrite>,
     State(api): State<SettingsApi>,
     Body(change): Body<LoggingChange>,
 ) -> Result<Json<LoggingSettings>, Failure> {
-    caller.require(Permission::SettingsWrite)?;
     if let Some(Some(level)) = &change.level {
         (api.level)(level, false).map_err(|e| Problem::field("level", e))?;
     }

@@ -7,11 +7,11 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{LEVELS, LogEntry, ops, store as sql};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::features::settings::{self, LOG_RETENTION, Started};
-use crate::platform::http::{Body, Caller, Failure, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, Params, Routes};
 use crate::platform::store::Store;
 
 /// What the routes need.
@@ -43,11 +43,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/logs", tag = "logs", params(ListParams),
     responses((status = 200, body = Page<LogEntry>)))]
 async fn list_logs(
-    caller: Caller,
+    _: Allowed<may::LogRead>,
     State(api): State<SyslogApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<LogEntry>>, Failure> {
-    caller.require(Permission::LogRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let level = params.level.filter(|l| !l.is_empty()).map(|l| l.to_ascii_lowercase());
     if level.as_deref().is_some_and(|l| !LEVELS.contains(&l)) {
@@ -99,11 +98,10 @@ struct Purged {
 #[utoipa::path(post, path = "/api/logs/purge", tag = "logs", request_body = PurgeBody,
     responses((status = 200, body = Purged), (status = 403), (status = 422)))]
 async fn purge_logs(
-    caller: Caller,
+    caller: Allowed<may::LogPurge>,
     State(api): State<PurgeApi>,
     Body(body): Body<PurgeBody>,
 ) -> Result<Json<Purged>, Failure> {
-    caller.require(Permission::LogPurge)?;
     if body.older_than_days.is_some_and(|days| days > LOG_RETENTION.max) {
         return Err(Problem::field("olderThanDays", format!("expected 0 to {}", LOG_RETENTION.max)).into());
     }
@@ -123,5 +121,5 @@ async fn purge_logs(
     // read of is worse than an entry about one that a crash cut short.
     let by = caller.principal;
     api.store.write(move |tx| ops::record_purge(tx, &by, before, entries)).await?;
-    Ok(Json(Purged { purged: ops::purge(&api.logs, before).await? }))
+    Ok(Json(Purged { purged: ops::purge(&api.logs, before, || false).await?.purged }))
 }

@@ -8,7 +8,7 @@ use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
 use crate::features::settings::{self, LOG_RETENTION, Started};
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
-use crate::platform::store::Store;
+use crate::platform::store::{Store, Tx};
 
 /// Purges what is older than the retention in force, every night at three.
 #[derive(Debug, Clone)]
@@ -43,11 +43,16 @@ impl LogRetention {
                 Ok(ops::cutoff(tx.now(), days))
             })
             .await?;
-        let purged = ops::purge(&self.logs, older_than).await?;
-        cx.complete(move |tx| match purged {
+        let progress = ops::purge(&self.logs, older_than, || cx.stopping()).await?;
+        let record = move |tx: &Tx<'_>| match progress.purged {
             0 => Ok(()),
             n => ops::record_purge(tx, &Principal::system("log-retention"), older_than, n),
-        })
-        .await
+        };
+        if progress.done {
+            return cx.complete(record).await;
+        }
+        // Tenure is shutting down: what is gone is told, and the next start goes on with the rest.
+        cx.page(record).await?;
+        cx.snooze(cx.store().clock().now()).await
     }
 }

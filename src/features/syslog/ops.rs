@@ -38,10 +38,22 @@ pub fn cutoff(now: Timestamp, days: u32) -> Timestamp {
     now.minus(Duration::from_secs(u64::from(days) * 86_400))
 }
 
-/// Removes entries older than `before`, batch by batch; answers how many.
-pub async fn purge(logs: &Store, before: Timestamp) -> Result<u64, Problem> {
+/// How far a purge came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Progress {
+    /// Entries that are gone.
+    pub purged: u64,
+    /// Whether nothing older is left.
+    pub done: bool,
+}
+
+/// Removes entries older than `before`, batch by batch, until none is left or `stop` says so.
+pub async fn purge(logs: &Store, before: Timestamp, stop: impl Fn() -> bool) -> Result<Progress, Problem> {
     let mut purged = 0;
     loop {
+        if stop() {
+            return Ok(Progress { purged, done: false });
+        }
         let n = logs
             .write_in_background(move |tx| {
                 let n = sql::delete_before(tx, before, PURGE_BATCH)?;
@@ -51,7 +63,7 @@ pub async fn purge(logs: &Store, before: Timestamp) -> Result<u64, Problem> {
             .await?;
         purged += n as u64;
         if n < PURGE_BATCH as usize {
-            return Ok(purged);
+            return Ok(Progress { purged, done: true });
         }
     }
 }
@@ -114,7 +126,40 @@ mod tests {
             }
         };
         assert_eq!(list(Some("full")).await, ["new", "old"]);
-        assert_eq!(purge(&logs, Timestamp::from_millis(2_000)).await.expect("purges"), 1);
+        let before = Timestamp::from_millis(2_000);
+        let purged = purge(&logs, before, || false).await.expect("purges");
+        assert_eq!(purged, Progress { purged: 1, done: true });
         assert_eq!(list(None).await, ["new"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_purge_stops_between_two_batches_when_it_is_told_to() {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+        let dir = tempfile::tempdir().expect("a folder");
+        let options = Options { geometry: Geometry::Shrinking, ..Options::small(dir.path().join("logs.db")) };
+        let ids = Arc::new(SeededIds::new(1));
+        let logs = Store::open(&options, &MigrationSet::logs(), clock, ids, None).expect("opens");
+        let all = u64::from(PURGE_BATCH) * 2 + 1;
+        let fill = move |tx: &Tx<'_>| {
+            let record = Record {
+                level: "info",
+                target: "t".to_owned(),
+                message: "old".to_owned(),
+                fields: serde_json::Map::new(),
+                request_id: None,
+            };
+            (0..all).try_for_each(|_| sql::insert(tx, &record))
+        };
+        logs.write(fill).await.expect("fills");
+        let before = Timestamp::from_millis(2_000);
+        let asked = std::cell::Cell::new(0);
+        let stop = || {
+            asked.set(asked.get() + 1);
+            asked.get() > 1
+        };
+        let first = purge(&logs, before, stop).await.expect("purges");
+        assert_eq!(first, Progress { purged: PURGE_BATCH.into(), done: false });
+        let rest = purge(&logs, before, || false).await.expect("purges");
+        assert_eq!(rest, Progress { purged: all - u64::from(PURGE_BATCH), done: true });
     }
 }

@@ -48,7 +48,7 @@ pub struct WorkflowJobs {
 /// The jobs of this feature.
 pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
     vec![
-        Arc::new(runs::jobs::AdvanceRun::new(needs.connectors)),
+        Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
     ]
 }

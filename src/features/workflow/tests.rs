@@ -1,20 +1,33 @@
 //! Runs and approvals on a real store.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
 
 use super::approvals::{ApprovalState, ops as approvals, store as approval_store};
 use super::definitions::{Definition, ops as definitions};
+use super::engine::{EndStatus, Event};
+use super::runs::api::{visible_run, visible_to};
+use super::runs::jobs::{AdvanceRun, CallOut, Calls, StuckRunRecovery, go_on};
 use super::runs::{Run, RunStatus, ops as runs, store as run_store};
 use crate::base::access::{ActorKind, Principal, SystemRole};
-use crate::base::id::{PersonId, WorkflowId};
+use crate::base::id::{ConnectorId, PersonId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::assignments::{Assignment, AssignmentState, store as assignment_store};
+use crate::features::access::entitlements::Call;
+use crate::features::access::entitlements::ops::{NewEntitlement, create_entitlement};
+use crate::features::access::grants::{self, Wanted};
+use crate::features::access::roles::ops::{NewRole, create_role};
 use crate::features::audit::AuditJournal;
+use crate::features::connectors::CallAnswer;
 use crate::features::identity::{accounts, people};
+use crate::features::settings::{Source, Started};
+use crate::params;
 use crate::platform::clock::{ManualClock, SeededIds};
+use crate::platform::queue::{InlineQueue, JobDraft, JobHandler, Registry, enqueue, names};
 use crate::platform::store::{MigrationSet, Options, Store, Tx};
 
 struct Fixture {
@@ -129,6 +142,10 @@ async fn an_approval_is_decided_once_by_somebody_who_may() {
         assert!(matches!(f.decide(by, true, None).await, Err(Problem::Forbidden(_))), "{}", by.name);
     }
     assert!(matches!(f.decide(&f.rosa, false, Some("  ")).await, Err(Problem::Invalid { .. })));
+    // Assigned, and without the permission since.
+    let demoted = Principal { roles: vec![SystemRole::Requestor], ..f.rosa.clone() };
+    assert!(matches!(f.decide(&demoted, true, None).await, Err(Problem::Forbidden(_))));
+    assert_eq!(f.run(&run).await.status, RunStatus::Waiting);
     assert_eq!(f.decide(&f.rosa, true, None).await.unwrap(), ApprovalState::Approved);
     assert!(matches!(f.decide(&f.rosa, true, None).await, Err(Problem::Conflict(_))));
     assert_eq!(f.run(&run).await.status, RunStatus::Completed);
@@ -174,18 +191,130 @@ fn calling() -> Definition {
     .unwrap()
 }
 
+impl Fixture {
+    async fn fail_stuck(&self) -> usize {
+        let page = self.store.write(|tx| runs::fail_stuck(tx, 30, None, 100)).await.unwrap();
+        assert!(page.refused.is_empty() && page.next.is_none(), "{page:?}");
+        page.ended
+    }
+
+    async fn events(&self, run: &Run) -> Vec<run_store::StoredEvent> {
+        let id = run.id.clone();
+        self.store.read(move |tx| run_store::list_events(tx, &id, 0, 100)).await.unwrap()
+    }
+}
+
+impl Fixture {
+    async fn audited(&self, action: &'static str) -> u32 {
+        self.store
+            .read(move |tx| tx.scalar("SELECT count(*) FROM audit_log WHERE action = ?1", params![action]))
+            .await
+            .unwrap()
+    }
+}
+
+const TIMED_OUT: &str = "Run timed out (no progress for 30 minutes)";
+
 #[tokio::test]
 async fn a_run_is_stuck_one_millisecond_after_the_timeout_and_not_before() {
     let f = fixture().await;
     let run = f.started(&f.published(calling()).await).await;
     assert_eq!(run.status, RunStatus::Running);
     f.clock.set(run.updated_at.plus(Duration::from_secs(30 * 60)));
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 0);
+    assert_eq!(f.fail_stuck().await, 0);
     f.clock.advance(Duration::from_millis(1));
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 1);
+    assert_eq!(f.fail_stuck().await, 1);
     let failed = f.run(&run).await;
     assert_eq!(failed.status, RunStatus::Failed);
-    assert_eq!(failed.reason.as_deref(), Some("Run timed out (no progress for 30 minutes)"));
+    assert_eq!(failed.reason.as_deref(), Some(TIMED_OUT));
+    let id = run.id.clone();
+    let steps = f.store.read(move |tx| run_store::list_steps(tx, &id)).await.unwrap();
+    assert_eq!(steps[0].status, "failed");
+}
+
+/// Of five stuck runs, one has a version that cannot be read and one a state: the other three are failed,
+/// over pages that are smaller than what stands before them, and the job says how many are left.
+#[tokio::test]
+async fn a_run_that_cannot_be_failed_does_not_hold_up_the_others() {
+    let f = fixture().await;
+    let (good, bad) = (f.published(calling()).await, f.published(calling()).await);
+    let broken = [f.started(&bad).await, f.started(&good).await];
+    let mut healthy = Vec::new();
+    for _ in 0..3 {
+        healthy.push(f.started(&good).await);
+    }
+    let state_of = broken[1].id.clone();
+    f.store
+        .write(move |tx| {
+            tx.execute("UPDATE workflow SET definition = '{}' WHERE id = ?1", params![bad])?;
+            tx.execute("UPDATE run SET state = 'nothing' WHERE id = ?1", params![state_of]).map(drop)
+        })
+        .await
+        .unwrap();
+    f.clock.advance(Duration::from_secs(31 * 60));
+    let mut refused = Vec::new();
+    let mut after = None;
+    loop {
+        let cursor = after.take();
+        let page = f.store.write(move |tx| runs::fail_stuck(tx, 30, cursor.as_ref(), 1)).await.unwrap();
+        refused.extend(page.refused.into_iter().map(|(id, _)| id));
+        after = page.next;
+        if after.is_none() {
+            break;
+        }
+    }
+    for run in &healthy {
+        assert_eq!(f.run(run).await.reason.as_deref(), Some(TIMED_OUT));
+    }
+    refused.sort_unstable_by_key(ToString::to_string);
+    let mut expected = broken.map(|r| r.id);
+    expected.sort_unstable_by_key(ToString::to_string);
+    assert_eq!(refused, expected);
+
+    let started = Started { value: 30, source: Source::Default };
+    let handler: Arc<dyn JobHandler> = Arc::new(StuckRunRecovery { timeout: started });
+    let queue = InlineQueue::start(f.store.clone(), Registry::new([handler])).await.unwrap();
+    let error = queue.run_job(names::STUCK_RUN_RECOVERY).await.unwrap_err().to_string();
+    assert!(error.starts_with("2 stuck runs could not be failed"), "{error}");
+}
+
+/// `onError: continue` holds for a step that stands still as for one that fails.
+#[tokio::test]
+async fn a_stuck_run_goes_on_where_its_definition_wants_it() {
+    let f = fixture().await;
+    let mut definition = serde_json::to_value(calling()).unwrap();
+    definition["onError"] = json!("continue");
+    let run = f.started(&f.published(serde_json::from_value(definition).unwrap()).await).await;
+    f.clock.advance(Duration::from_secs(31 * 60));
+    assert_eq!(f.fail_stuck().await, 1);
+    assert_eq!(f.run(&run).await.status, RunStatus::Completed);
+    let id = run.id.clone();
+    let steps = f.store.read(move |tx| run_store::list_steps(tx, &id)).await.unwrap();
+    assert_eq!((steps[0].status.as_str(), steps[0].error.as_ref().unwrap().message.as_str()), ("failed", TIMED_OUT));
+}
+
+#[tokio::test]
+async fn a_run_that_begins_to_wait_says_so_and_for_what() {
+    let f = fixture().await;
+    let definition = json!({ "name": "Waits", "steps": [
+        { "id": "review", "name": "Review", "type": "approval", "transitions": [{ "on": "approved", "to": "paper" }],
+          "config": { "title": "Please", "approvers": [{ "group": "reviewers" }] } },
+        { "id": "paper", "name": "Paper", "type": "document_request", "config": { "documentType": "data-use-agreement" } },
+    ] });
+    let run = f.started(&f.published(serde_json::from_value(definition).unwrap()).await).await;
+    f.decide(&f.rosa, true, None).await.unwrap();
+    assert_eq!(f.run(&run).await.status, RunStatus::Waiting);
+    let told: Vec<_> =
+        f.events(&run).await.into_iter().filter(|e| e.kind == "run.waiting" || e.kind == "approval.decided").collect();
+    let texts: Vec<&str> = told.iter().map(|e| e.text.as_str()).collect();
+    assert_eq!(texts, ["Waits for a decision", "Approved by rosa", "Waits for the document “Data use agreement”"]);
+    assert_eq!(told[0].step_id.as_deref(), Some("review"));
+    assert_eq!(told[1].data["decision"], "approved");
+    assert_eq!(told[2].step_id.as_deref(), Some("paper"));
+    // A wake-up that finds nothing new tells nothing new.
+    let id = run.id.clone();
+    f.store.write(move |tx| runs::apply(tx, &Principal::system("t"), &id, Event::Tick)).await.unwrap();
+    assert_eq!(f.events(&run).await.iter().filter(|e| e.kind == "run.waiting").count(), 2);
 }
 
 /// The instant before which runs are taken up is fixed, so a run that was touched since is not again.
@@ -199,7 +328,7 @@ async fn a_running_run_is_taken_up_once_at_a_start() {
     assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 1);
     f.clock.advance(Duration::from_millis(1));
     assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 0);
-    assert_eq!(f.store.write(|tx| runs::fail_stuck(tx, 30, 100)).await.unwrap(), 0, "downtime is not lack of progress");
+    assert_eq!(f.fail_stuck().await, 0, "downtime is not lack of progress");
     assert_eq!(f.run(&run).await.status, RunStatus::Running);
 }
 
@@ -212,4 +341,286 @@ async fn unknown_fields_of_a_step_are_faults() {
     let unknown: Result<Definition, _> =
         serde_json::from_value::<Definition>(json!({ "name": "T", "steps": [{ "id": "a", "name": "A", "type": "delay", "config": { "second": 1 } }] }));
     assert!(unknown.unwrap_err().to_string().contains("second"));
+}
+
+/// A requestor sees what they asked for and what is about them; the rest is not there for them.
+#[tokio::test]
+async fn a_requestor_sees_runs_as_starter_or_subject_and_no_others() {
+    let f = fixture().await;
+    let workflow = f.published(review("reviewers")).await;
+    let own = f.started(&workflow).await;
+    let boss = f.boss.clone();
+    let (otto, uma, about) = f
+        .store
+        .write(move |tx| {
+            let otto = person(tx, "otto", SystemRole::Requestor)?;
+            let uma = person(tx, "uma", SystemRole::Requestor)?;
+            let run = runs::start(tx, &boss, &workflow, otto.person.clone(), serde_json::Map::new())?;
+            Ok((otto, uma, run))
+        })
+        .await
+        .unwrap();
+    let both = [own.id.clone(), about.id.clone()];
+    for (who, sees) in [(&f.ada, [true, false]), (&otto, [false, true]), (&uma, [false, false]), (&f.boss, [true, true])] {
+        let (by, ids) = (who.clone(), both.clone());
+        let (listed, opened) = f
+            .store
+            .read(move |tx| {
+                let only = visible_to(&by)?;
+                let filter = run_store::RunFilter { visible_to: only.clone(), ..Default::default() };
+                let listed = run_store::list_runs(tx, &filter, None, 10)?;
+                let listed = ids.clone().map(|id| listed.iter().any(|r| r.id == id));
+                let opened = ids.clone().map(|id| visible_run(tx, only.as_ref(), &id).map(drop));
+                Ok((listed, opened))
+            })
+            .await
+            .unwrap();
+        assert_eq!(listed, sees, "{}", who.name);
+        for (opened, sees) in opened.into_iter().zip(sees) {
+            match opened {
+                Ok(()) => assert!(sees, "{}", who.name),
+                Err(problem) => assert_eq!((problem.status(), sees), (404, false), "{}", who.name),
+            }
+        }
+    }
+}
+
+/// A connected system that stands still until the test lets it answer.
+#[derive(Debug)]
+struct SlowSystem {
+    keys: Mutex<Vec<String>>,
+    reached: Semaphore,
+    go: Semaphore,
+}
+
+impl Calls for SlowSystem {
+    fn call<'a>(&'a self, _: &'a ConnectorId, _: &'a str, _: &'a Value, key: &'a str) -> CallOut<'a> {
+        Box::pin(async move {
+            self.keys.lock().unwrap().push(key.to_owned());
+            self.reached.add_permits(1);
+            self.go.acquire().await.unwrap().forget();
+            Ok(CallAnswer { output: json!({}) })
+        })
+    }
+}
+
+impl Fixture {
+    async fn connector(&self) -> ConnectorId {
+        self.store
+            .write(|tx| {
+                let id: ConnectorId = tx.new_id();
+                tx.execute(
+                    "INSERT INTO connector (id, name, kind, config, created_at, updated_at)
+                     VALUES (?1, 'x', 'directory', '{}', 0, 0)",
+                    params![id],
+                )?;
+                Ok(id)
+            })
+            .await
+            .unwrap()
+    }
+
+    async fn slow_system(&self) -> Arc<SlowSystem> {
+        self.connector().await;
+        Arc::new(SlowSystem { keys: Mutex::default(), reached: Semaphore::new(0), go: Semaphore::new(0) })
+    }
+
+    /// A queue as a process has it that has just started.
+    async fn queue(&self, system: &Arc<SlowSystem>) -> InlineQueue {
+        let handler: Arc<dyn JobHandler> = Arc::new(AdvanceRun::new(system.clone()));
+        InlineQueue::start(self.store.clone(), Registry::new([handler])).await.unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_run_has_at_most_one_call_out_at_a_time() {
+    let f = fixture().await;
+    let system = f.slow_system().await;
+    let queue = f.queue(&system).await;
+    let run = f.started(&f.published(calling()).await).await;
+    let id = run.id.clone();
+    f.store
+        .write(move |tx| enqueue(tx, JobDraft::now(names::ADVANCE_RUN, json!({ "runId": id }))).map(drop))
+        .await
+        .unwrap();
+    let second = async {
+        system.reached.acquire().await.unwrap().forget();
+        queue.run_due().await.unwrap();
+        assert_eq!(system.keys.lock().unwrap().len(), 1, "the second job stands back while the first calls out");
+        system.go.add_permits(10);
+    };
+    let (first, ()) = tokio::join!(queue.run_due(), second);
+    first.unwrap();
+    f.clock.advance(Duration::from_secs(5));
+    queue.run_due().await.unwrap();
+    assert_eq!(f.run(&run).await.status, RunStatus::Completed);
+    assert_eq!(system.keys.lock().unwrap().len(), 1);
+    assert_eq!(f.audited("connector.called").await, 1);
+}
+
+/// The process dies between the call and the record of its outcome: the next one asks with the same key,
+/// by which the connected system knows the call again.
+#[tokio::test]
+async fn a_call_whose_answer_was_lost_is_repeated_with_its_key() {
+    let f = fixture().await;
+    let system = f.slow_system().await;
+    let run = f.started(&f.published(calling()).await).await;
+    let dying = f.queue(&system).await;
+    tokio::select! {
+        done = dying.run_due() => panic!("it was to die in the call: {done:?}"),
+        reached = system.reached.acquire() => reached.unwrap().forget(),
+    }
+    drop(dying);
+    assert_eq!(f.run(&run).await.status, RunStatus::Running);
+    system.go.add_permits(10);
+    f.clock.advance(Duration::from_secs(60));
+    f.queue(&system).await.run_due().await.unwrap();
+    assert_eq!(f.run(&run).await.status, RunStatus::Completed);
+    let keys = system.keys.lock().unwrap().clone();
+    assert_eq!(keys, [format!("{}/1", run.id), format!("{}/1", run.id)]);
+}
+
+/// The answer comes when the run is over: it is written down, and the run stays as it ended.
+#[tokio::test]
+async fn a_call_that_is_answered_after_the_end_is_written_down() {
+    let f = fixture().await;
+    let system = f.slow_system().await;
+    let queue = f.queue(&system).await;
+    let run = f.started(&f.published(calling()).await).await;
+    let (boss, id) = (f.boss.clone(), run.id.clone());
+    let ending = async {
+        system.reached.acquire().await.unwrap().forget();
+        f.store.write(move |tx| runs::cancel(tx, &boss, &id, "not needed").map(drop)).await.unwrap();
+        system.go.add_permits(1);
+    };
+    let (done, ()) = tokio::join!(queue.run_due(), ending);
+    done.unwrap();
+    assert_eq!(f.run(&run).await.status, RunStatus::Cancelled);
+    let late: Vec<_> = f.events(&run).await.into_iter().filter(|e| e.kind == "effect.late").collect();
+    assert_eq!((late.len(), late[0].step_id.as_deref()), (1, Some("call")));
+    assert_eq!(f.audited("connector.called").await, 1);
+}
+
+/// How the access of a run turns out.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Turns {
+    Provisioned,
+    Failed,
+}
+
+impl Fixture {
+    async fn role(&self) {
+        let connector = self.connector().await;
+        self.store
+            .write(move |tx| {
+                let by = Principal::system("test");
+                let call = |name: &str| Call { command: name.to_owned(), params: json!({}) };
+                let new = NewEntitlement {
+                    name: "Group".to_owned(),
+                    connector_id: connector.clone(),
+                    provision: call("add"),
+                    deprovision: call("remove"),
+                    check: None,
+                };
+                let entitlement = create_entitlement(tx, &by, new)?.id;
+                let new = NewRole {
+                    name: "Reader".to_owned(),
+                    description: String::new(),
+                    owner_id: None,
+                    default_duration_days: None,
+                    required_document_types: Vec::new(),
+                    entitlement_ids: vec![entitlement],
+                };
+                create_role(tx, &by, new).map(drop)
+            })
+            .await
+            .unwrap();
+    }
+
+    async fn assignment(&self) -> Assignment {
+        self.store
+            .read(|tx| Ok(assignment_store::list_assignments(tx, &Default::default(), None, 1)?.remove(0)))
+            .await
+            .unwrap()
+    }
+
+    /// The connected system answers, and the run's job comes, twice.
+    async fn turns_out(&self, run: &Run, how: Turns) {
+        let (id, assignment) = (run.id.clone(), self.assignment().await.id);
+        self.store
+            .write(move |tx| {
+                let by = Principal::system("test");
+                let row = grants::store::list_rows(tx, &assignment)?.remove(0);
+                let job = tx.new_id();
+                let grants::ops::Begin::Go(work) = grants::ops::begin(tx, &by, &job, &row.id, Wanted::Present)? else {
+                    return Err(Problem::internal("the grant is not open"));
+                };
+                match how {
+                    Turns::Provisioned => grants::ops::confirm(tx, &by, &work)?,
+                    Turns::Failed => {
+                        let failed =
+                            grants::ops::Failed { why: "down".to_owned(), last: true, contradicted: false };
+                        grants::ops::note_failure(tx, &by, (&row.id, work.generation, Wanted::Present), &failed)?;
+                    }
+                }
+                go_on(tx, &by, &id)?;
+                go_on(tx, &by, &id)
+            })
+            .await
+            .unwrap();
+    }
+}
+
+fn granting() -> serde_json::Value {
+    json!({ "name": "Grant", "steps": [
+        { "id": "grant", "name": "Grant", "type": "role_grant", "transitions": [{ "on": "success", "to": "review" }],
+          "config": { "role": "Reader", "reason": "for the test" } },
+        { "id": "review", "name": "Review", "type": "approval",
+          "config": { "title": "Please", "approvers": [{ "group": "reviewers" }] } },
+    ] })
+}
+
+#[tokio::test]
+async fn access_that_turns_out_after_the_run_ended_is_written_down_and_taken_back() {
+    for how in [Turns::Provisioned, Turns::Failed] {
+        for status in [EndStatus::Failed, EndStatus::Cancelled] {
+            let f = fixture().await;
+            f.role().await;
+            let run = f.started(&f.published(serde_json::from_value(granting()).unwrap()).await).await;
+            assert_eq!(f.assignment().await.state, AssignmentState::Provisioning);
+            let id = run.id.clone();
+            f.store
+                .write(move |tx| {
+                    let stop = Event::Stop { status, reason: "over".to_owned() };
+                    runs::apply(tx, &Principal::system("test"), &id, stop).map(drop)
+                })
+                .await
+                .unwrap();
+            f.turns_out(&run, how).await;
+            let taken = f.assignment().await;
+            assert_eq!(taken.state, AssignmentState::Revoking, "{how:?} {status:?}");
+            assert!(taken.end_reason.unwrap().contains(run.id.as_str()));
+            let late: Vec<_> = f.events(&run).await.into_iter().filter(|e| e.kind == "effect.late").collect();
+            assert_eq!((late.len(), late[0].step_id.as_deref()), (1, Some("grant")), "{how:?} {status:?}");
+            assert_eq!(f.run(&run).await.reason.as_deref(), Some("over"));
+        }
+    }
+}
+
+/// What a run had been told of before it ended is no late outcome.
+#[tokio::test]
+async fn access_that_a_run_knew_of_stays_when_it_is_cancelled_later() {
+    let f = fixture().await;
+    f.role().await;
+    let run = f.started(&f.published(serde_json::from_value(granting()).unwrap()).await).await;
+    f.turns_out(&run, Turns::Provisioned).await;
+    let (boss, id) = (f.boss.clone(), run.id.clone());
+    f.store
+        .write(move |tx| {
+            runs::cancel(tx, &boss, &id, "not needed")?;
+            go_on(tx, &Principal::system("test"), &id)
+        })
+        .await
+        .unwrap();
+    assert_eq!(f.assignment().await.state, AssignmentState::Active);
 }

@@ -1,30 +1,62 @@
 //! What handlers take out of a request, with faults that name the field.
 
+use std::marker::PhantomData;
+
 use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
+use axum::http::Extensions;
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer};
 
 use super::reply::Failure;
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permit, Principal};
 use crate::base::id::TypedId;
 use crate::base::problem::{FieldError, Problem};
 
 /// The deepest nesting of arrays and objects that is read.
 const MAX_DEPTH: usize = 64;
 
-/// Who is behind the request; 401 when nobody is signed in.
+/// Somebody who is signed in; 401 when nobody is. For what every account may do; where a permission is
+/// needed, [`Allowed`] stands in its place.
 #[derive(Debug, Clone)]
 pub struct Caller {
     /// The principal, with the request's id.
     pub principal: Principal,
 }
 
-impl Caller {
-    /// 403 unless the principal has `permission`.
-    pub fn require(&self, permission: Permission) -> Result<(), Problem> {
-        self.principal.require(permission)
+/// Somebody who is signed in and may do `P`; 401 when nobody is, 403 without the permission.
+///
+/// It stands first in a handler, so that whoever may not is told so before anything else of the
+/// request is read: [`Body`], [`Params`] and [`IdPath`] refuse to work in a route without a guard.
+#[derive(Debug)]
+pub struct Allowed<P> {
+    /// The principal, with the request's id.
+    pub principal: Principal,
+    permit: PhantomData<fn() -> P>,
+}
+
+/// Anybody, signed in or not: the guard of sign-in and first start.
+#[derive(Debug, Clone, Copy)]
+pub struct Anybody;
+
+/// Set by a guard that let the request pass.
+#[derive(Debug, Clone, Copy)]
+struct Guarded;
+
+fn signed_in(parts: &mut Parts) -> Result<Principal, Failure> {
+    parts.extensions.get::<Principal>().cloned().ok_or_else(|| {
+        Failure(Problem::Unauthenticated("Sign in, or send a valid bearer token.".to_owned()))
+    })
+}
+
+/// A route that looks into a request before its guard is a defect that must not go unnoticed.
+fn check_guarded(extensions: &Extensions) -> Result<(), Failure> {
+    match extensions.get::<Guarded>() {
+        Some(Guarded) => Ok(()),
+        None => Err(Failure(Problem::internal(
+            "a handler reads the request before its guard; put Allowed, Caller or Anybody first",
+        ))),
     }
 }
 
@@ -32,9 +64,29 @@ impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
-        parts.extensions.get::<Principal>().cloned().map(|principal| Self { principal }).ok_or_else(|| {
-            Failure(Problem::Unauthenticated("Sign in, or send a valid bearer token.".to_owned()))
-        })
+        let principal = signed_in(parts)?;
+        parts.extensions.insert(Guarded);
+        Ok(Self { principal })
+    }
+}
+
+impl<P: Permit, S: Send + Sync> FromRequestParts<S> for Allowed<P> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        let principal = signed_in(parts)?;
+        principal.permit::<P>()?;
+        parts.extensions.insert(Guarded);
+        Ok(Self { principal, permit: PhantomData })
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Anybody {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
+        parts.extensions.insert(Guarded);
+        Ok(Self)
     }
 }
 
@@ -46,6 +98,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Failure;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_guarded(request.extensions())?;
         let kind = request.headers().get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
         let essence = kind.split(';').next().unwrap_or("").trim().to_ascii_lowercase();
         if essence != "application/json" && !essence.ends_with("+json") {
@@ -113,6 +166,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        check_guarded(&parts.extensions)?;
         let RawQuery(query) = RawQuery::from_request_parts(parts, state)
             .await
             .map_err(|_| Failure(Problem::Malformed("The query could not be read.".to_owned())))?;
@@ -141,6 +195,7 @@ impl<I: TypedId, S: Send + Sync> FromRequestParts<S> for IdPath<I> {
     type Rejection = Failure;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        check_guarded(&parts.extensions)?;
         let missing = |text: &str| Failure(Problem::missing("object", text));
         let Path(text) =
             Path::<String>::from_request_parts(parts, state).await.map_err(|_| missing("at this path"))?;

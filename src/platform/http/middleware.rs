@@ -2,10 +2,11 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
@@ -14,7 +15,7 @@ use tracing::Instrument as _;
 use super::limits::Limits;
 use super::reply::{Failure, Unsent, problem_response, problem_response_as};
 use super::local::LocalPeer;
-use super::{COOKIE, SECURE_COOKIE, headers};
+use super::{COOKIE, SECURE_COOKIE, body, headers};
 use crate::base::access::{Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
 use crate::base::id::{RequestId, SharedIds, TypedId};
@@ -22,6 +23,8 @@ use crate::base::problem::Problem;
 
 /// The largest body unless a route says otherwise, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
+/// How long a client may take to send a body.
+pub const BODY_TIME: Duration = Duration::from_secs(30);
 /// The largest sum of header names and values, in bytes.
 const MAX_HEADERS: usize = 16 * 1024;
 
@@ -42,6 +45,8 @@ pub struct Frame {
     pub trust_proxy: bool,
     /// How many requests are taken from whom.
     pub limits: Arc<Limits>,
+    /// How long a request's body may take; [`BODY_TIME`] but in tests.
+    pub body_time: Duration,
 }
 
 /// Wraps the routes in everything that every request passes.
@@ -55,11 +60,17 @@ pub fn wrap(routes: Router, frame: Frame) -> Router {
 async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
     let id = RequestId::generate(frame.clock.now(), frame.ids.as_ref());
     let api = request.uri().path().starts_with("/api/") || request.uri().path() == "/metrics";
-    let method = request.method().clone();
+    let (method, version) = (request.method().clone(), request.version());
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(id.clone());
     let span = tracing::info_span!("request", request_id = %id, %method, path);
     let too_large = header_bytes(request.headers()) > MAX_HEADERS;
+    let waits = request.headers().contains_key(header::EXPECT);
+    let (request, rest) = {
+        let (parts, whole) = request.into_parts();
+        let (timed, rest) = body::timed(whole, frame.body_time);
+        (Request::from_parts(parts, timed), rest)
+    };
     let mut response = if too_large {
         StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE.into_response()
     } else {
@@ -68,6 +79,11 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
             Failure(Problem::internal("a handler panicked")).into_response()
         })
     };
+    let late = rest.is_late();
+    if late {
+        response = StatusCode::REQUEST_TIMEOUT.into_response();
+    }
+    let whole = rest.drain(waits).await;
     let _in = span.enter();
     if let Some(Unsent(problem)) = response.extensions_mut().remove::<Unsent>() {
         log(&problem);
@@ -76,12 +92,15 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
         for cookie in cookies {
             response.headers_mut().append(header::SET_COOKIE, cookie);
         }
-    } else if api && needs_body(&response) {
+    } else if (api || late) && needs_body(&response) {
         let allow = response.headers().get(header::ALLOW).cloned();
         response = bare_status(response.status(), &method, &path, id.as_str());
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
+    }
+    if !whole && version <= Version::HTTP_11 {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers::add(response.headers_mut(), api, frame.secure);
     if let Ok(value) = HeaderValue::from_str(id.as_str()) {
@@ -100,6 +119,7 @@ fn needs_body(response: &Response) -> bool {
 fn bare_status(status: StatusCode, method: &Method, path: &str, id: &str) -> Response {
     let problem = match status.as_u16() {
         404 => Problem::missing("address", path),
+        408 => Problem::Malformed("The body did not come in time. Send the request again, whole.".to_owned()),
         413 => Problem::TooLarge("The body is larger than this route takes.".to_owned()),
         415 => Problem::UnsupportedMedia("This route does not take that content type.".to_owned()),
         500.. => Problem::internal(format!("{method} {path} answered {status}")),

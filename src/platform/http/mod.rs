@@ -3,11 +3,13 @@
 //! # Invariants
 //! - Every answer carries a request id; every failure is `application/problem+json` (RFC 9457).
 //! - A cause of an internal problem is logged once, here, and never sent.
+//! - Who may not do a thing is told so before the request's body, query or ids are looked at.
 //! - An unsafe request by cookie passes only with the CSRF token and from our own origin.
 //!
 //! # Not here
 //! Routes; each feature has its own `api.rs`.
 
+mod body;
 pub mod extract;
 pub mod headers;
 pub mod limits;
@@ -18,7 +20,7 @@ pub mod reply;
 pub mod tls;
 pub mod ui;
 
-pub use extract::{Body, Caller, IdPath, Params, nullable};
+pub use extract::{Allowed, Anybody, Body, Caller, IdPath, Params, nullable};
 pub use listener::Server;
 pub use reply::Failure;
 

@@ -90,6 +90,7 @@ fn title(status: u16) -> &'static str {
         403 => "Not allowed",
         404 => "Not found",
         405 => "Method not allowed",
+        408 => "Request timeout",
         409 => "Conflict",
         413 => "Too large",
         415 => "Unsupported media type",

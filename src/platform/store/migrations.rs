@@ -10,6 +10,7 @@ use rust_embed::Embed;
 use sha2::{Digest, Sha256};
 
 use super::error::from_sqlite;
+use super::tx::Tx;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 
@@ -76,6 +77,36 @@ impl MigrationSet {
 /// Hex of the SHA-256 of a migration's text.
 pub fn fingerprint(sql: &str) -> String {
     hex::encode(Sha256::digest(sql.as_bytes()))
+}
+
+/// How a database stands to the files of this binary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// Every file is applied, unchanged.
+    Current,
+    /// These will be applied at the next start.
+    Behind(Vec<String>),
+    /// This one is not known here, or was applied with another text.
+    Foreign(String),
+}
+
+/// Compares without changing anything.
+pub fn standing(tx: &Tx<'_>, set: &MigrationSet) -> Result<Standing, Problem> {
+    let applied: Vec<(u32, String, String)> = tx.query(
+        "SELECT version, name, sha256 FROM schema_migration ORDER BY version",
+        &[],
+        |r| Ok((r.get("version")?, r.get("name")?, r.get("sha256")?)),
+    )?;
+    let shown = |version: u32, name: &str| format!("{version:04}_{name}");
+    for (version, name, sum) in &applied {
+        let same = set.0.iter().any(|m| m.version == *version && fingerprint(&m.sql) == *sum);
+        if !same {
+            return Ok(Standing::Foreign(shown(*version, name)));
+        }
+    }
+    let missing = set.0.iter().filter(|m| applied.iter().all(|(v, ..)| *v != m.version));
+    let missing: Vec<_> = missing.map(|m| shown(m.version, &m.name)).collect();
+    Ok(if missing.is_empty() { Standing::Current } else { Standing::Behind(missing) })
 }
 
 /// Applies what is missing; answers how many files were applied.

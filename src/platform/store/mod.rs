@@ -35,6 +35,7 @@ use tokio::sync::Notify;
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
+use crate::platform::faults::Faults;
 
 pub use connection::{Durability, Geometry};
 pub use error::is_unique_violation;
@@ -63,6 +64,8 @@ pub struct Options {
     pub durability: Durability,
     /// Whether a new file gives freed pages back (incremental vacuum).
     pub geometry: Geometry,
+    /// Points where a test makes the writer fail or the process die.
+    pub faults: Arc<Faults>,
 }
 
 impl Options {
@@ -76,6 +79,7 @@ impl Options {
             acquire_timeout: Duration::from_secs(5),
             durability: Durability::Full,
             geometry: Geometry::Plain,
+            faults: Arc::default(),
         }
     }
 }
@@ -129,6 +133,7 @@ impl Store {
                 journal,
                 acquire_timeout: options.acquire_timeout,
                 doorbell: Arc::clone(&doorbell),
+                faults: Arc::clone(&options.faults),
             },
         )?;
         let readers = match options.max.saturating_sub(1) {

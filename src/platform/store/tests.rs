@@ -109,6 +109,43 @@ async fn what_follows_a_commit_is_dropped_with_its_rollback() {
     assert_eq!(woken.load(Ordering::SeqCst), 1);
 }
 
+/// A part that fails takes back its rows and what was to follow them, and nothing of what stands around it.
+#[tokio::test]
+async fn a_savepoint_rolls_back_alone() {
+    let f = open(3, 1, 5_000);
+    let followed = Arc::new(AtomicU32::new(0));
+    let counted = Arc::clone(&followed);
+    let inner = f
+        .store
+        .write(move |tx| {
+            let follow = |by: u32| {
+                let counted = Arc::clone(&counted);
+                tx.after_commit(move || {
+                    counted.fetch_add(by, Ordering::SeqCst);
+                });
+            };
+            insert(tx, "before")?;
+            follow(1);
+            let failed = tx.savepoint(|tx| {
+                insert(tx, "lost")?;
+                follow(10);
+                // One that went well goes with the one around it.
+                tx.savepoint(|tx| insert(tx, "lost too"))??;
+                Err::<(), _>(Problem::refused("the part failed"))
+            })?;
+            let kept = tx.savepoint(|tx| insert(tx, "kept"))?;
+            insert(tx, "after")?;
+            follow(100);
+            Ok((failed, kept))
+        })
+        .await
+        .expect("the whole goes on");
+    assert!(matches!(inner, (Err(Problem::Invalid { .. }), Ok(1))), "{inner:?}");
+    let rows = f.store.read(|tx| tx.query("SELECT body FROM t ORDER BY id", params![], |r| r.get::<String>("body")));
+    assert_eq!(rows.await.expect("reads"), ["before", "kept", "after"]);
+    assert_eq!(followed.load(Ordering::SeqCst), 101);
+}
+
 #[tokio::test]
 async fn a_single_connection_reads_and_writes() {
     let f = open(1, 0, 5_000);

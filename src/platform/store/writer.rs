@@ -21,6 +21,7 @@ use super::tx::{AfterCommit, Tx};
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
+use crate::platform::faults::Faults;
 
 /// A batch ends at this many closures …
 const BATCH_CLOSURES: usize = 256;
@@ -42,6 +43,7 @@ pub(super) struct Setup {
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) acquire_timeout: Duration,
     pub(super) doorbell: Arc<Notify>,
+    pub(super) faults: Arc<Faults>,
 }
 
 /// What the writer did since the start.
@@ -263,6 +265,8 @@ struct Batch {
     ran: Vec<Ran>,
     drafts: Vec<Draft>,
     after: Vec<AfterCommit>,
+    /// Rows that the connection had changed before this batch.
+    changes_before: u64,
 }
 
 impl Batch {
@@ -339,7 +343,7 @@ impl Worker {
             first.finish(Err(from_sqlite(&e, "BEGIN IMMEDIATE")));
             return;
         }
-        let mut batch = Batch::default();
+        let mut batch = Batch { changes_before: self.conn.total_changes(), ..Batch::default() };
         let until = deadline(BATCH_TIME);
         let mut next = Some(first);
         while let Some(unit) = next {
@@ -403,7 +407,7 @@ impl Worker {
 
     fn commit(&self, mut batch: Batch) {
         let drafts = std::mem::take(&mut batch.drafts);
-        if let Err(problem) = self.append(drafts) {
+        if let Err(problem) = self.append(drafts).and_then(|()| self.hit(&batch, "writer:before_commit")) {
             self.roll_back();
             batch.fail(&problem);
             return;
@@ -418,6 +422,7 @@ impl Worker {
             batch.fail(&from_sqlite(&e, "COMMIT"));
             return;
         }
+        let told = self.hit(&batch, "writer:after_commit");
         let size = batch.ran.len() as u64;
         self.shared.batches.fetch_add(1, Ordering::Relaxed);
         self.shared.writes.fetch_add(size, Ordering::Relaxed);
@@ -428,8 +433,13 @@ impl Worker {
             }
         }
         for ran in batch.ran {
-            ran.unit.finish(ran.outcome);
+            ran.unit.finish(told.clone().and(ran.outcome));
         }
+    }
+
+    /// A fault point of batches that changed something: an empty one proves nothing.
+    fn hit(&self, batch: &Batch, point: &str) -> Result<(), Problem> {
+        if self.conn.total_changes() == batch.changes_before { Ok(()) } else { self.setup.faults.hit(point) }
     }
 
     fn append(&self, drafts: Vec<Draft>) -> Result<(), Problem> {

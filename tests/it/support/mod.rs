@@ -1,6 +1,7 @@
 //! What the tests share: the real binary as a process, waiting for facts.
 
 pub mod connectors;
+pub mod counter;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};
@@ -69,7 +70,7 @@ pub struct Server {
 impl Server {
     /// Starts `tenure ARGS` on `data` with more variables, and waits until it is healthy.
     pub async fn start(args: &[&str], data: &Path, vars: &[(&str, &str)]) -> Self {
-        let mut server = Self::spawn(args, data, vars);
+        let server = Self::spawn(args, data, vars);
         server.healthy().await;
         server
     }
@@ -90,7 +91,8 @@ impl Server {
         Self { child, port, base: format!("http://127.0.0.1:{port}") }
     }
 
-    async fn healthy(&mut self) {
+    /// Waits until it is healthy.
+    pub async fn healthy(&self) {
         let http = http();
         let url = format!("{}/api/health", self.base);
         let ready = eventually("the server is healthy", Duration::from_secs(20), || async {

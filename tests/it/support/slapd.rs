@@ -12,8 +12,8 @@ use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 pub const BASE_DN: &str = "dc=example,dc=org";
 /// Who may change everything.
 pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=org";
-/// Their password.
-pub const ADMIN_PASSWORD: &str = "slapd-test-password";
+/// Their password: that of the sample directory, so that the demo can be pointed here.
+pub const ADMIN_PASSWORD: &str = tenure::app::demo::slapd::PASSWORD;
 
 /// A running server with `ou=people`, `ou=groups` and the group `cn=researchers`; ends when dropped.
 pub struct Slapd {
@@ -24,7 +24,7 @@ pub struct Slapd {
     pub tls_url: Option<String>,
     /// The private CA in PEM, when it was started with TLS.
     pub ca_pem: Option<String>,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Slapd {
@@ -50,16 +50,46 @@ impl Slapd {
             None => url.clone(),
         };
         let child = Command::new(program())
-            .args(["-d", "0", "-h", &listen, "-f"])
+            .args(["-d", "stats", "-h", &listen, "-f"])
             .arg(&config)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(fs::File::create(folder.path().join("slapd.log")).expect("a log file"))
             .spawn()
             .expect("slapd starts");
-        let mut server = Self { child, url, tls_url, ca_pem, _folder: folder };
+        let mut server = Self { child, url, tls_url, ca_pem, folder };
         server.wait().await;
         server
+    }
+
+    /// How often the server carried `operation` (`ADD`, `DEL`) out on the entry `dn`, by its own log: what
+    /// it refused does not count.
+    pub fn carried_out(&self, operation: &str, dn: &str) -> usize {
+        let log = fs::read_to_string(self.folder.path().join("slapd.log")).expect("slapd's log");
+        let wanted = format!("{operation} dn=\"{dn}\"");
+        log.lines()
+            .filter_map(|line| line.split_once(&wanted))
+            .filter(|(before, _)| {
+                // `TIME conn=7 op=2 ADD dn="…"`, and later `TIME conn=7 op=2 RESULT tag=105 err=0 …`.
+                let operation = &before[before.find("conn=").expect("slapd's log names the connection")..];
+                let result = format!("{operation}RESULT ");
+                log.lines().any(|line| line.split_once(&result).is_some_and(|(_, r)| r.contains(" err=0 ")))
+            })
+            .count()
+    }
+
+    /// Whether there is such an entry, by OpenLDAP's own client.
+    pub fn find(&self, dn: &str) -> bool {
+        let output = Command::new("ldapsearch")
+            .args(["-x", "-LLL", "-H", &self.url, "-D", ADMIN_DN, "-w", ADMIN_PASSWORD, "-s", "base", "-b", dn, "dn"])
+            .output()
+            .expect("ldapsearch is installed (Debian package ldap-utils)");
+        match output.status.code() {
+            Some(0) => String::from_utf8_lossy(&output.stdout).contains("dn: "),
+            // LDAP result 32: there is no such entry.
+            Some(32) => false,
+            _ => panic!("ldapsearch: {}", String::from_utf8_lossy(&output.stderr)),
+        }
     }
 
     async fn wait(&mut self) {

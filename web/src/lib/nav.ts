@@ -43,7 +43,10 @@ export const NAV: NavGroup[] = [
   },
   {
     label: 'Admin',
-    items: [{ label: 'Settings', path: '/settings', icon: 'settings', needs: ['settings:read'] }],
+    items: [
+      { label: 'Security Settings', path: '/settings/security', icon: 'security', needs: ['settings:read'] },
+      { label: 'Logging', path: '/settings/logging', icon: 'logging', needs: ['settings:read'] },
+    ],
   },
 ];
 

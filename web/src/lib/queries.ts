@@ -61,6 +61,7 @@ export const queries = {
   documents: (filter: Filter = {}) => list<AccessDocument>('/api/documents', filter),
   connectors: (filter: Filter = {}) => list<Connector>('/api/connectors', filter),
   jobs: (filter: Filter = {}) => list<Job>('/api/jobs', filter),
+  job: (key: string) => one<Job>(`/api/jobs/${id(key)}`),
   jobCounts: () => one<JobCounts>('/api/jobs/counts'),
   systemSchedules: () => list<Schedule>('/api/schedules', { kind: 'system' }),
   audit: (filter: Filter = {}) => list<AuditEntry>('/api/audit', filter),

@@ -7,12 +7,12 @@ use utoipa_axum::routes;
 
 use super::store::{self, AssignmentFilter};
 use super::{Assignment, AssignmentState, EndReason, ops};
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{AssignmentId, PersonId, RoleId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes};
 
 /// The routes of assignments.
 pub fn routes(state: AccessApi) -> Routes {
@@ -48,14 +48,13 @@ fn sees(principal: &Principal, person: &PersonId) -> bool {
 #[utoipa::path(get, path = "/api/assignments", tag = "access", params(ListParams),
     responses((status = 200, body = Page<Assignment>)))]
 async fn list_assignments(
-    caller: Caller,
+    caller: Allowed<(may::AssignmentRead, may::AssignmentReadOwn)>,
     State(api): State<AccessApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Assignment>>, Failure> {
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let mut person = params.person_id;
     if !caller.principal.can(Permission::AssignmentRead) {
-        caller.require(Permission::AssignmentReadOwn)?;
         let own = caller.principal.person.clone();
         if own.is_none() || person.as_ref().is_some_and(|p| Some(p) != own.as_ref()) {
             return Ok(Json(Page { items: Vec::new(), next_cursor: None }));
@@ -97,12 +96,11 @@ struct RevokeBody {
     request_body = RevokeBody,
     responses((status = 200, body = Assignment), (status = 404), (status = 409), (status = 422)))]
 async fn revoke_assignment(
-    caller: Caller,
+    caller: Allowed<may::AssignmentWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<AssignmentId>,
     Body(body): Body<RevokeBody>,
 ) -> Result<Json<Assignment>, Failure> {
-    caller.require(Permission::AssignmentWrite)?;
     let reason = body.reason.trim().to_owned();
     if reason.is_empty() || reason.chars().count() > 1000 {
         return Err(Problem::field("reason", "expected 1 to 1000 characters").into());

@@ -12,6 +12,7 @@ use crate::base::id::{AssignmentId, DocumentId, PersonId, RoleId, RunId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::documents::{self, store::find_live_document};
+use crate::features::access::entitlements::EntitlementStatus;
 use crate::features::access::grants;
 use crate::features::access::names;
 use crate::features::access::roles::{Role, RoleStatus, store::get_role};
@@ -49,6 +50,12 @@ pub fn grant(tx: &Tx<'_>, by: &Principal, new: NewAssignment) -> Result<Assignme
     if role.status != RoleStatus::Active {
         return Err(Problem::refused(format!("The role {} is retired and is not granted any more.", role.name)));
     }
+    if !role.entitlements.is_empty() && role.entitlements.iter().all(|e| e.status == EntitlementStatus::Retired) {
+        return Err(Problem::refused(format!(
+            "All that the role {} gives is retired. Give the role other entitlements first.",
+            role.name
+        )));
+    }
     let person = get_person(tx, &new.person)?;
     if !person.active {
         return Err(Problem::refused(format!("{} is not active and cannot hold a role.", person.display_name)));
@@ -78,7 +85,7 @@ pub fn grant(tx: &Tx<'_>, by: &Principal, new: NewAssignment) -> Result<Assignme
     for document in &documents {
         store::insert_assignment_document(tx, &assignment.id, document)?;
     }
-    for entitlement in &role.entitlements {
+    for entitlement in role.entitlements.iter().filter(|e| e.status == EntitlementStatus::Active) {
         grants::ops::create_grant(tx, &assignment.id, &assignment.person.id, &entitlement.id)?;
     }
     let mut after = state_of(&assignment);

@@ -9,13 +9,13 @@ use utoipa_axum::routes;
 use super::ops::{self, NewDocument};
 use super::store::{self, DocumentFilter};
 use super::{Document, DocumentState};
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{DocumentId, PersonId, RunId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes};
 
 /// The routes of documents.
 pub fn routes(state: AccessApi) -> Routes {
@@ -51,14 +51,13 @@ fn sees(principal: &Principal, person: &PersonId) -> bool {
 #[utoipa::path(get, path = "/api/documents", tag = "access", params(ListParams),
     responses((status = 200, body = Page<Document>)))]
 async fn list_documents(
-    caller: Caller,
+    caller: Allowed<(may::DocumentRead, may::DocumentReadOwn)>,
     State(api): State<AccessApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Document>>, Failure> {
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let mut person = params.person_id;
     if !caller.principal.can(Permission::DocumentRead) {
-        caller.require(Permission::DocumentReadOwn)?;
         let own = caller.principal.person.clone();
         if own.is_none() || person.as_ref().is_some_and(|p| Some(p) != own.as_ref()) {
             return Ok(Json(Page { items: Vec::new(), next_cursor: None }));
@@ -109,13 +108,12 @@ struct DocumentBody {
 #[utoipa::path(post, path = "/api/documents", tag = "access", request_body = DocumentBody,
     responses((status = 201, body = Document), (status = 403), (status = 422)))]
 async fn submit_document(
-    caller: Caller,
+    caller: Allowed<may::DocumentWrite>,
     State(api): State<AccessApi>,
     Body(body): Body<DocumentBody>,
 ) -> Result<(StatusCode, Json<Document>), Failure> {
-    caller.require(Permission::DocumentWrite)?;
     if !caller.principal.is_person(&body.person_id) {
-        caller.require(Permission::DocumentReview)?;
+        caller.principal.require(Permission::DocumentReview)?;
     }
     let document = api
         .store
@@ -156,12 +154,11 @@ impl ReasonBody {
 #[utoipa::path(post, path = "/api/documents/{id}/approve", tag = "access", params(("id" = DocumentId, Path)),
     request_body = ReasonBody, responses((status = 200, body = Document), (status = 403), (status = 404), (status = 409)))]
 async fn approve_document(
-    caller: Caller,
+    caller: Allowed<may::DocumentReview>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<DocumentId>,
     Body(body): Body<ReasonBody>,
 ) -> Result<Json<Document>, Failure> {
-    caller.require(Permission::DocumentReview)?;
     let reason = body.text()?;
     Ok(Json(api.store.write(move |tx| ops::approve(tx, &caller.principal, &id, reason.clone())).await?))
 }
@@ -171,12 +168,11 @@ async fn approve_document(
     request_body = ReasonBody,
     responses((status = 200, body = Document), (status = 403), (status = 404), (status = 409), (status = 422)))]
 async fn reject_document(
-    caller: Caller,
+    caller: Allowed<may::DocumentReview>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<DocumentId>,
     Body(body): Body<ReasonBody>,
 ) -> Result<Json<Document>, Failure> {
-    caller.require(Permission::DocumentReview)?;
     let reason = body.text()?.unwrap_or_default();
     Ok(Json(api.store.write(move |tx| ops::reject(tx, &caller.principal, &id, reason.clone())).await?))
 }
@@ -185,12 +181,11 @@ async fn reject_document(
 #[utoipa::path(post, path = "/api/documents/{id}/withdraw", tag = "access", params(("id" = DocumentId, Path)),
     request_body = ReasonBody, responses((status = 200, body = Document), (status = 404), (status = 409)))]
 async fn withdraw_document(
-    caller: Caller,
+    caller: Allowed<may::DocumentWrite>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<DocumentId>,
     Body(body): Body<ReasonBody>,
 ) -> Result<Json<Document>, Failure> {
-    caller.require(Permission::DocumentWrite)?;
     let reason = body.text()?;
     let document = api
         .store

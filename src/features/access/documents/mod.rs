@@ -5,7 +5,7 @@
 //!   only judge; SQL narrows the candidates, it never decides.
 //! - When a document expires or is withdrawn, every assignment that rests on it ends in the same
 //!   transaction.
-//! - Nobody reviews their own document.
+//! - Nobody reviews their own document, nor one that they handed in for somebody else.
 //!
 //! # Not here
 //! Calling the connector that takes the access away is [`super::grants`], reached through the outbox.
@@ -19,7 +19,7 @@ mod tests;
 
 use serde::Serialize;
 
-use crate::base::id::{DocumentId, RunId};
+use crate::base::id::{DocumentId, PersonId, RunId};
 use crate::base::time::Timestamp;
 use crate::features::identity::people::PersonRef;
 
@@ -65,6 +65,9 @@ pub struct Document {
     pub size_bytes: Option<u64>,
     /// SHA-256 of the file, in hex.
     pub sha256: Option<String>,
+    /// Who handed it in.
+    #[serde(skip)]
+    pub submitted_by: Option<PersonId>,
     /// When it was handed in.
     pub created_at: Timestamp,
 }
@@ -84,6 +87,13 @@ impl Document {
     pub fn is_open(&self) -> bool {
         matches!(self.state, DocumentState::Submitted | DocumentState::Approved)
     }
+}
+
+/// A type of documents in words for people: `data-use-agreement` is "Data use agreement".
+pub fn title(kind: &str) -> String {
+    let words = kind.replace(['-', '_'], " ");
+    let mut chars = words.trim().chars();
+    chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars).collect())
 }
 
 /// Whether the text can name a type of documents: lower-case words joined by `-` or `_`.

@@ -58,6 +58,7 @@ pub fn submit(tx: &Tx<'_>, by: &Principal, new: NewDocument) -> Result<Document,
         file_name: None,
         size_bytes: None,
         sha256: None,
+        submitted_by: by.person.clone(),
         created_at: tx.now(),
     };
     store::insert_document(tx, &document)?;
@@ -91,6 +92,11 @@ fn review(
     let document = store::get_document(tx, id)?;
     if by.is_person(&document.person.id) {
         return Err(Problem::Forbidden("Nobody reviews their own document. Ask another reviewer.".to_owned()));
+    }
+    if document.submitted_by.as_ref().is_some_and(|p| by.is_person(p)) {
+        return Err(Problem::Forbidden(
+            "You handed this document in; somebody else reviews it. Ask another reviewer.".to_owned(),
+        ));
     }
     if document.state != DocumentState::Submitted {
         return Err(wrong_state(&document, "reviewed"));
@@ -206,6 +212,7 @@ fn state_of(d: &Document) -> Value {
     json!({
         "type": d.kind, "personId": d.person.id, "state": d.state, "validFrom": d.valid_from,
         "expiresAt": d.expires_at, "runId": d.run_id, "sha256": d.sha256,
+        "submittedBy": d.submitted_by,
     })
 }
 

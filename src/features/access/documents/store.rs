@@ -9,7 +9,7 @@ use crate::params;
 use crate::platform::store::{Row, Tx};
 
 const SELECT: &str = "SELECT d.id, d.type, d.person_id, p.display_name, d.state, d.valid_from, d.expires_at, d.run_id,
-                             d.file_name, d.size_bytes, d.sha256, d.created_at
+                             d.file_name, d.size_bytes, d.sha256, d.submitted_by, d.created_at
                       FROM document d JOIN person p ON p.id = d.person_id";
 
 fn document(r: &Row<'_>) -> Result<Document, Problem> {
@@ -24,6 +24,7 @@ fn document(r: &Row<'_>) -> Result<Document, Problem> {
         file_name: r.get("file_name")?,
         size_bytes: r.get("size_bytes")?,
         sha256: r.get("sha256")?,
+        submitted_by: r.get("submitted_by")?,
         created_at: r.get("created_at")?,
     })
 }
@@ -109,8 +110,8 @@ pub fn list_expired_live(
 pub fn insert_document(tx: &Tx<'_>, d: &Document) -> Result<(), Problem> {
     tx.execute(
         "INSERT INTO document (id, type, person_id, state, valid_from, expires_at, run_id, file_name, size_bytes,
-                               sha256, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                               sha256, submitted_by, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
         params![
             d.id,
             d.kind,
@@ -122,6 +123,7 @@ pub fn insert_document(tx: &Tx<'_>, d: &Document) -> Result<(), Problem> {
             d.file_name,
             d.size_bytes,
             d.sha256,
+            d.submitted_by,
             d.created_at
         ],
     )?;

@@ -3,8 +3,10 @@
 use super::*;
 use crate::base::access::{ActorKind, Principal};
 use crate::base::id::PersonId;
+use crate::base::problem::Problem;
 use crate::features::access::assignments::AssignmentState;
 use crate::features::access::testing::{Bench, at, by, document_of};
+use crate::features::identity::people::{NewPerson, ops::create_person};
 use crate::platform::queue::names;
 
 /// The expiry instant itself already counts; one millisecond before does not.
@@ -96,4 +98,49 @@ async fn nobody_reviews_their_own_document() {
         .await
         .unwrap_err();
     assert_eq!(refused.status(), 403);
+}
+
+/// Handing in for somebody else is half of the evidence; the other half is another person's look at it.
+#[tokio::test]
+async fn whoever_handed_a_document_in_for_somebody_else_does_not_review_it() {
+    let bench = Bench::start().await;
+    let owner = bench.person.clone();
+    let (submitter, other, id) = bench
+        .write(move |tx| {
+            let person = |name: &str| {
+                let new = NewPerson {
+                    display_name: name.into(),
+                    email: format!("{name}@example.org"),
+                    manager_id: None,
+                    attributes: serde_json::json!({}),
+                };
+                let id = create_person(tx, &by(), new)?.id;
+                Ok::<_, Problem>(Principal { kind: ActorKind::Person, person: Some(id), ..by() })
+            };
+            let (submitter, other) = (person("mona")?, person("rosa")?);
+            let new = ops::NewDocument {
+                kind: "certificate".into(),
+                person: owner.clone(),
+                valid_from: tx.now(),
+                expires_at: at("2032-01-01T00:00:00Z"),
+                run: None,
+            };
+            let id = ops::submit(tx, &submitter, new)?.id;
+            Ok((submitter, other, id))
+        })
+        .await
+        .unwrap();
+    for approve in [true, false] {
+        let (who, id) = (submitter.clone(), id.clone());
+        let refused = bench
+            .write(move |tx| {
+                if approve { ops::approve(tx, &who, &id, None) } else { ops::reject(tx, &who, &id, "no".into()) }
+            })
+            .await
+            .unwrap_err();
+        assert_eq!(refused.status(), 403);
+        assert!(refused.to_string().contains("handed this document in"), "{refused}");
+    }
+    let approved = bench.write(move |tx| ops::approve(tx, &other, &id, None)).await.unwrap();
+    assert_eq!(approved.state, DocumentState::Approved);
 }

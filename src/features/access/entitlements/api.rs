@@ -8,17 +8,18 @@ use utoipa_axum::routes;
 
 use super::ops::{self, NewEntitlement};
 use super::{Call, Entitlement, store};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::page::{Page, PageRequest};
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
 /// The routes of entitlements.
 pub fn routes(state: AccessApi) -> Routes {
     utoipa_axum::router::OpenApiRouter::new()
         .routes(routes!(list_entitlements, create_entitlement))
-        .routes(routes!(get_entitlement))
+        .routes(routes!(get_entitlement, update_entitlement))
+        .routes(routes!(retire_entitlement))
         .with_state(state)
 }
 
@@ -26,11 +27,10 @@ pub fn routes(state: AccessApi) -> Routes {
 #[utoipa::path(get, path = "/api/entitlements", tag = "access", params(PageRequest),
     responses((status = 200, body = Page<Entitlement>)))]
 async fn list_entitlements(
-    caller: Caller,
+    _: Allowed<may::EntitlementRead>,
     State(api): State<AccessApi>,
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<Entitlement>>, Failure> {
-    caller.require(Permission::EntitlementRead)?;
     let limit = page.limit()?;
     let rows = api.store.read(move |tx| store::list_entitlements(tx, page.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |e| e.id.to_string())))
@@ -40,11 +40,10 @@ async fn list_entitlements(
 #[utoipa::path(get, path = "/api/entitlements/{id}", tag = "access", params(("id" = EntitlementId, Path)),
     responses((status = 200, body = Entitlement), (status = 404)))]
 async fn get_entitlement(
-    caller: Caller,
+    _: Allowed<may::EntitlementRead>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<EntitlementId>,
 ) -> Result<Json<Entitlement>, Failure> {
-    caller.require(Permission::EntitlementRead)?;
     Ok(Json(api.store.read(move |tx| store::get_entitlement(tx, &id)).await?))
 }
 
@@ -65,28 +64,53 @@ struct EntitlementBody {
     check: Option<Call>,
 }
 
+impl From<EntitlementBody> for NewEntitlement {
+    fn from(body: EntitlementBody) -> Self {
+        Self {
+            name: body.name,
+            connector_id: body.connector_id,
+            provision: body.provision,
+            deprovision: body.deprovision,
+            check: body.check,
+        }
+    }
+}
+
 /// Adds an entitlement.
 #[utoipa::path(post, path = "/api/entitlements", tag = "access", request_body = EntitlementBody,
     responses((status = 201, body = Entitlement), (status = 409), (status = 422)))]
 async fn create_entitlement(
-    caller: Caller,
+    caller: Allowed<may::EntitlementWrite>,
     State(api): State<AccessApi>,
     Body(body): Body<EntitlementBody>,
 ) -> Result<(StatusCode, Json<Entitlement>), Failure> {
-    caller.require(Permission::EntitlementWrite)?;
-    let made = api
-        .store
-        .write(move |tx| {
-            let body = body.clone();
-            let new = NewEntitlement {
-                name: body.name,
-                connector_id: body.connector_id,
-                provision: body.provision,
-                deprovision: body.deprovision,
-                check: body.check,
-            };
-            ops::create_entitlement(tx, &caller.principal, new)
-        })
-        .await?;
+    let made =
+        api.store.write(move |tx| ops::create_entitlement(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(made)))
+}
+
+/// Changes an entitlement. As long as somebody holds it, its connector and commands stay as they are.
+#[utoipa::path(put, path = "/api/entitlements/{id}", tag = "access", params(("id" = EntitlementId, Path)),
+    request_body = EntitlementBody,
+    responses((status = 200, body = Entitlement), (status = 404), (status = 409), (status = 422)))]
+async fn update_entitlement(
+    caller: Allowed<may::EntitlementWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<EntitlementId>,
+    Body(body): Body<EntitlementBody>,
+) -> Result<Json<Entitlement>, Failure> {
+    let changed =
+        api.store.write(move |tx| ops::update_entitlement(tx, &caller.principal, &id, body.clone().into())).await?;
+    Ok(Json(changed))
+}
+
+/// Retires an entitlement: roles do not give it any more; what was given stays until its end.
+#[utoipa::path(post, path = "/api/entitlements/{id}/retire", tag = "access", params(("id" = EntitlementId, Path)),
+    responses((status = 200, body = Entitlement), (status = 404), (status = 409)))]
+async fn retire_entitlement(
+    caller: Allowed<may::EntitlementWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<EntitlementId>,
+) -> Result<Json<Entitlement>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::retire_entitlement(tx, &caller.principal, &id)).await?))
 }

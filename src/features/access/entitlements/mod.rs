@@ -3,6 +3,9 @@
 //! # Invariants
 //! - Parameters are templates; they are rendered once per provisioning and the rendered calls are
 //!   kept, so that what is taken away is what was given.
+//! - The commands of an entitlement that somebody holds do not change: two grants of one entitlement
+//!   would otherwise mean different things in the connected system.
+//! - A retired entitlement is not given any more; who holds it keeps it until the end of the assignment.
 //!
 //! # Not here
 //! Whether somebody should have it ([`super::assignments`]).
@@ -21,6 +24,16 @@ use serde_json::Value;
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::problem::Problem;
 use crate::features::connectors::Connectors;
+
+super::states! {
+    /// Whether an entitlement is given.
+    EntitlementStatus {
+        /// It is.
+        Active = "active",
+        /// No more.
+        Retired = "retired",
+    }
+}
 
 /// A command with its parameters; texts inside are templates.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -51,6 +64,8 @@ pub struct Entitlement {
     pub deprovision: Call,
     /// Answers `{present: bool}`; without it the other commands' success has to do.
     pub check: Option<Call>,
+    /// Whether it is given.
+    pub status: EntitlementStatus,
 }
 
 /// An entitlement in few words.
@@ -63,6 +78,8 @@ pub struct EntitlementRef {
     pub name: String,
     /// How the connected system is called.
     pub connector_name: String,
+    /// Whether it is given.
+    pub status: EntitlementStatus,
 }
 
 /// The calls of an entitlement for one grant, ready to go out.

@@ -2,9 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Entitlement, RenderedCalls, store};
+use super::{Call, Entitlement, EntitlementStatus, RenderedCalls, store};
 use crate::base::access::Principal;
-use crate::base::id::{ConnectorId, TypedId};
+use crate::base::id::{ConnectorId, EntitlementId, TypedId};
 use crate::base::problem::{FieldError, Problem};
 use crate::base::template;
 use crate::features::audit::{self, Entry};
@@ -28,6 +28,66 @@ pub struct NewEntitlement {
 
 /// Adds an entitlement.
 pub fn create_entitlement(tx: &Tx<'_>, by: &Principal, new: NewEntitlement) -> Result<Entitlement, Problem> {
+    let entitlement = checked(tx, tx.new_id(), new)?;
+    store::insert_entitlement(tx, &entitlement).map_err(|p| taken(p, &entitlement.name))?;
+    record(tx, by, "entitlement.created", None, &entitlement)?;
+    Ok(entitlement)
+}
+
+/// Changes an entitlement. Its commands and its connector stay as long as somebody holds it.
+pub fn update_entitlement(
+    tx: &Tx<'_>,
+    by: &Principal,
+    id: &EntitlementId,
+    new: NewEntitlement,
+) -> Result<Entitlement, Problem> {
+    let before = store::get_entitlement(tx, id)?;
+    refuse_retired(&before)?;
+    let after = checked(tx, id.clone(), new)?;
+    let same_calls = after.connector_id == before.connector_id
+        && after.provision == before.provision
+        && after.deprovision == before.deprovision
+        && after.check == before.check;
+    if !same_calls {
+        let held = store::count_held(tx, id)?;
+        if held > 0 {
+            return Err(Problem::Conflict(format!(
+                "The entitlement {} is held {held} times, so its connector and commands stay as they are. \
+                 Add a new entitlement, put it into the roles in place of this one, and retire this one.",
+                before.name
+            )));
+        }
+    }
+    store::update_entitlement(tx, &after).map_err(|p| taken(p, &after.name))?;
+    record(tx, by, "entitlement.updated", Some(&before), &after)?;
+    Ok(after)
+}
+
+/// Retires an entitlement: roles do not give it any more; what was given stays until its end.
+pub fn retire_entitlement(tx: &Tx<'_>, by: &Principal, id: &EntitlementId) -> Result<Entitlement, Problem> {
+    let before = store::get_entitlement(tx, id)?;
+    refuse_retired(&before)?;
+    let after = Entitlement { status: EntitlementStatus::Retired, ..before.clone() };
+    store::update_entitlement(tx, &after)?;
+    record(tx, by, "entitlement.retired", Some(&before), &after)?;
+    Ok(after)
+}
+
+fn refuse_retired(e: &Entitlement) -> Result<(), Problem> {
+    if e.status == EntitlementStatus::Retired {
+        return Err(Problem::Conflict(format!("The entitlement {} is retired and does not change any more.", e.name)));
+    }
+    Ok(())
+}
+
+fn taken(problem: Problem, name: &str) -> Problem {
+    if is_unique_violation(&problem) {
+        return Problem::Conflict(format!("There is an entitlement {name} already."));
+    }
+    problem
+}
+
+fn checked(tx: &Tx<'_>, id: EntitlementId, new: NewEntitlement) -> Result<Entitlement, Problem> {
     let connector = find_connector(tx, &new.connector_id)?;
     let mut faults = Vec::new();
     let name = new.name.trim().to_owned();
@@ -44,37 +104,41 @@ pub fn create_entitlement(tx: &Tx<'_>, by: &Principal, new: NewEntitlement) -> R
         }
     }
     Problem::from_fields(faults)?;
-    let entitlement = Entitlement {
-        id: tx.new_id(),
+    Ok(Entitlement {
+        id,
         name,
         connector_name: connector.map(|c| c.name).unwrap_or_default(),
         connector_id: new.connector_id,
         provision: new.provision,
         deprovision: new.deprovision,
         check: new.check,
+        status: EntitlementStatus::Active,
+    })
+}
+
+fn record(
+    tx: &Tx<'_>,
+    by: &Principal,
+    action: &'static str,
+    before: Option<&Entitlement>,
+    after: &Entitlement,
+) -> Result<(), Problem> {
+    let entry = Entry {
+        action,
+        entity: "entitlement",
+        entity_id: after.id.as_str().to_owned(),
+        reason: None,
+        prev: before.map(state_of),
+        new: Some(state_of(after)),
     };
-    store::insert_entitlement(tx, &entitlement).map_err(|p| {
-        if is_unique_violation(&p) {
-            return Problem::Conflict(format!("There is an entitlement {} already.", entitlement.name));
-        }
-        p
-    })?;
-    audit::append(
-        tx,
-        by,
-        Entry {
-            action: "entitlement.created",
-            entity: "entitlement",
-            entity_id: entitlement.id.as_str().to_owned(),
-            reason: None,
-            prev: None,
-            new: Some(json!({
-                "name": entitlement.name, "connectorId": entitlement.connector_id, "provision": entitlement.provision,
-                "deprovision": entitlement.deprovision, "check": entitlement.check,
-            })),
-        },
-    )?;
-    Ok(entitlement)
+    audit::append(tx, by, entry)
+}
+
+fn state_of(e: &Entitlement) -> Value {
+    json!({
+        "name": e.name, "connectorId": e.connector_id, "provision": e.provision, "deprovision": e.deprovision,
+        "check": e.check, "status": e.status,
+    })
 }
 
 /// The calls of an entitlement with every template filled from `context`.

@@ -1,13 +1,13 @@
 //! SQL of entitlements.
 
-use super::{Call, Entitlement};
+use super::{Call, Entitlement, EntitlementStatus};
 use crate::base::id::EntitlementId;
 use crate::base::problem::Problem;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
 const SELECT: &str = "SELECT e.id, e.name, e.connector_id, c.name AS connector_name, e.provision, e.deprovision,
-                             e.check_call
+                             e.check_call, e.status
                       FROM entitlement e JOIN connector c ON c.id = e.connector_id";
 
 fn entitlement(r: &Row<'_>) -> Result<Entitlement, Problem> {
@@ -19,6 +19,7 @@ fn entitlement(r: &Row<'_>) -> Result<Entitlement, Problem> {
         provision: r.get::<Json<Call>>("provision")?.0,
         deprovision: r.get::<Json<Call>>("deprovision")?.0,
         check: r.get::<Option<Json<Call>>>("check_call")?.map(|j| j.0),
+        status: EntitlementStatus::stored(&r.get::<String>("status")?)?,
     })
 }
 
@@ -44,8 +45,8 @@ pub fn list_entitlements(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result
 /// Stores a new entitlement.
 pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO entitlement (id, name, connector_id, provision, deprovision, check_call, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO entitlement (id, name, connector_id, provision, deprovision, check_call, status, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             e.id,
             e.name,
@@ -53,8 +54,36 @@ pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
             Json(&e.provision),
             Json(&e.deprovision),
             e.check.as_ref().map(Json),
+            e.status.as_str(),
             tx.now()
         ],
     )?;
     Ok(())
+}
+
+/// Stores what may change of an entitlement.
+pub fn update_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE entitlement SET name = ?2, connector_id = ?3, provision = ?4, deprovision = ?5, check_call = ?6,
+                                status = ?7
+         WHERE id = ?1",
+        params![
+            e.id,
+            e.name,
+            e.connector_id,
+            Json(&e.provision),
+            Json(&e.deprovision),
+            e.check.as_ref().map(Json),
+            e.status.as_str()
+        ],
+    )?;
+    Ok(())
+}
+
+/// How many grants of it are there, or may be.
+pub fn count_held(tx: &Tx<'_>, id: &EntitlementId) -> Result<u32, Problem> {
+    tx.scalar(
+        "SELECT count(*) FROM access_grant WHERE entitlement_id = ?1 AND state <> 'deprovisioned'",
+        params![id],
+    )
 }

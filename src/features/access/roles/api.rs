@@ -8,17 +8,18 @@ use utoipa_axum::routes;
 
 use super::ops::{self, NewRole};
 use super::{Role, store};
-use crate::base::access::Permission;
+use crate::base::access::may;
 use crate::base::id::{EntitlementId, PersonId, RoleId};
 use crate::base::page::{Page, PageRequest};
 use crate::features::access::AccessApi;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
 /// The routes of roles.
 pub fn routes(state: AccessApi) -> Routes {
     utoipa_axum::router::OpenApiRouter::new()
         .routes(routes!(list_roles, create_role))
-        .routes(routes!(get_role))
+        .routes(routes!(get_role, update_role))
+        .routes(routes!(retire_role))
         .with_state(state)
 }
 
@@ -26,11 +27,10 @@ pub fn routes(state: AccessApi) -> Routes {
 #[utoipa::path(get, path = "/api/roles", tag = "access", params(PageRequest),
     responses((status = 200, body = Page<Role>)))]
 async fn list_roles(
-    caller: Caller,
+    _: Allowed<may::RoleRead>,
     State(api): State<AccessApi>,
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<Role>>, Failure> {
-    caller.require(Permission::RoleRead)?;
     let limit = page.limit()?;
     let rows = api.store.read(move |tx| store::list_roles(tx, page.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |r| r.id.to_string())))
@@ -40,11 +40,10 @@ async fn list_roles(
 #[utoipa::path(get, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)),
     responses((status = 200, body = Role), (status = 404)))]
 async fn get_role(
-    caller: Caller,
+    _: Allowed<may::RoleRead>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<RoleId>,
 ) -> Result<Json<Role>, Failure> {
-    caller.require(Permission::RoleRead)?;
     Ok(Json(api.store.read(move |tx| store::get_role(tx, &id)).await?))
 }
 
@@ -71,29 +70,50 @@ struct RoleBody {
     entitlement_ids: Vec<EntitlementId>,
 }
 
+impl From<RoleBody> for NewRole {
+    fn from(body: RoleBody) -> Self {
+        Self {
+            name: body.name,
+            description: body.description,
+            owner_id: body.owner_id,
+            default_duration_days: body.default_duration_days,
+            required_document_types: body.required_document_types,
+            entitlement_ids: body.entitlement_ids,
+        }
+    }
+}
+
 /// Adds a role.
 #[utoipa::path(post, path = "/api/roles", tag = "access", request_body = RoleBody,
     responses((status = 201, body = Role), (status = 409), (status = 422)))]
 async fn create_role(
-    caller: Caller,
+    caller: Allowed<may::RoleWrite>,
     State(api): State<AccessApi>,
     Body(body): Body<RoleBody>,
 ) -> Result<(StatusCode, Json<Role>), Failure> {
-    caller.require(Permission::RoleWrite)?;
-    let role = api
-        .store
-        .write(move |tx| {
-            let body = body.clone();
-            let new = NewRole {
-                name: body.name,
-                description: body.description,
-                owner_id: body.owner_id,
-                default_duration_days: body.default_duration_days,
-                required_document_types: body.required_document_types,
-                entitlement_ids: body.entitlement_ids,
-            };
-            ops::create_role(tx, &caller.principal, new)
-        })
-        .await?;
+    let role = api.store.write(move |tx| ops::create_role(tx, &caller.principal, body.clone().into())).await?;
     Ok((StatusCode::CREATED, Json(role)))
+}
+
+/// Changes a role for whom it is granted to from now on; who holds it keeps what they have.
+#[utoipa::path(put, path = "/api/roles/{id}", tag = "access", params(("id" = RoleId, Path)), request_body = RoleBody,
+    responses((status = 200, body = Role), (status = 404), (status = 409), (status = 422)))]
+async fn update_role(
+    caller: Allowed<may::RoleWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<RoleId>,
+    Body(body): Body<RoleBody>,
+) -> Result<Json<Role>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::update_role(tx, &caller.principal, &id, body.clone().into())).await?))
+}
+
+/// Retires a role: it is not granted any more; who holds it keeps it until its end.
+#[utoipa::path(post, path = "/api/roles/{id}/retire", tag = "access", params(("id" = RoleId, Path)),
+    responses((status = 200, body = Role), (status = 404), (status = 409)))]
+async fn retire_role(
+    caller: Allowed<may::RoleWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<RoleId>,
+) -> Result<Json<Role>, Failure> {
+    Ok(Json(api.store.write(move |tx| ops::retire_role(tx, &caller.principal, &id)).await?))
 }

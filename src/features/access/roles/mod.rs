@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //! - A retired role is not granted any more; who holds it keeps it until its end.
+//! - A change counts for whom the role is granted to from then on, never for who holds it.
 //!
 //! # Not here
 //! The system roles of the product ([`crate::base::access::SystemRole`]); who holds a role
@@ -10,6 +11,8 @@
 pub mod api;
 pub mod ops;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 

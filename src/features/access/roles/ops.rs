@@ -6,10 +6,10 @@ use serde_json::json;
 
 use super::{Role, RoleStatus, store};
 use crate::base::access::Principal;
-use crate::base::id::{EntitlementId, PersonId};
+use crate::base::id::{EntitlementId, PersonId, RoleId};
 use crate::base::problem::{FieldError, Problem};
 use crate::features::access::documents::is_type;
-use crate::features::access::entitlements::{EntitlementRef, store::find_entitlement};
+use crate::features::access::entitlements::{EntitlementRef, EntitlementStatus, store::find_entitlement};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::people::store::find_person;
 use crate::platform::store::Tx;
@@ -36,6 +36,41 @@ pub struct NewRole {
 
 /// Adds a role.
 pub fn create_role(tx: &Tx<'_>, by: &Principal, new: NewRole) -> Result<Role, Problem> {
+    let role = checked(tx, tx.new_id(), new, &[])?;
+    store::insert_role(tx, &role)?;
+    record(tx, by, "role.created", None, &role)?;
+    Ok(role)
+}
+
+/// Changes a role for whom it is granted to from now on; who holds it keeps what they have.
+pub fn update_role(tx: &Tx<'_>, by: &Principal, id: &RoleId, new: NewRole) -> Result<Role, Problem> {
+    let before = store::get_role(tx, id)?;
+    refuse_retired(&before)?;
+    let after = checked(tx, id.clone(), new, &before.entitlements)?;
+    store::update_role(tx, &after)?;
+    record(tx, by, "role.updated", Some(&before), &after)?;
+    Ok(after)
+}
+
+/// Retires a role: it is not granted any more; who holds it keeps it until its end.
+pub fn retire_role(tx: &Tx<'_>, by: &Principal, id: &RoleId) -> Result<Role, Problem> {
+    let before = store::get_role(tx, id)?;
+    refuse_retired(&before)?;
+    let after = Role { status: RoleStatus::Retired, ..before.clone() };
+    store::update_role(tx, &after)?;
+    record(tx, by, "role.retired", Some(&before), &after)?;
+    Ok(after)
+}
+
+fn refuse_retired(role: &Role) -> Result<(), Problem> {
+    if role.status == RoleStatus::Retired {
+        return Err(Problem::Conflict(format!("The role {} is retired and does not change any more.", role.name)));
+    }
+    Ok(())
+}
+
+/// The role as it is to be stored. What it gave before may stay, retired or not.
+fn checked(tx: &Tx<'_>, id: RoleId, new: NewRole, given: &[EntitlementRef]) -> Result<Role, Problem> {
     let mut faults = Vec::new();
     let mut fault = |field: String, message: String| faults.push(FieldError { field, message });
     let name = new.name.trim().to_owned();
@@ -59,17 +94,25 @@ pub fn create_role(tx: &Tx<'_>, by: &Principal, new: NewRole) -> Result<Role, Pr
     let wanted: BTreeSet<_> = new.entitlement_ids.iter().collect();
     for id in wanted {
         match find_entitlement(tx, id)? {
-            Some(e) => entitlements.push(EntitlementRef { id: e.id, name: e.name, connector_name: e.connector_name }),
+            Some(e) if e.status == EntitlementStatus::Retired && given.iter().all(|g| g.id != e.id) => {
+                fault("entitlementIds".into(), format!("the entitlement {} is retired", e.name));
+            }
+            Some(e) => entitlements.push(EntitlementRef {
+                id: e.id,
+                name: e.name,
+                connector_name: e.connector_name,
+                status: e.status,
+            }),
             None => fault("entitlementIds".into(), format!("there is no entitlement {id}")),
         }
     }
     Problem::from_fields(faults)?;
-    if store::find_by_name(tx, &name)?.is_some() {
+    if store::find_by_name(tx, &name)?.is_some_and(|other| other.id != id) {
         return Err(Problem::Conflict(format!("There is a role {name} already.")));
     }
     let types: BTreeSet<_> = new.required_document_types.into_iter().collect();
-    let role = Role {
-        id: tx.new_id(),
+    Ok(Role {
+        id,
         name,
         description: new.description.trim().to_owned(),
         owner_id: new.owner_id,
@@ -77,19 +120,23 @@ pub fn create_role(tx: &Tx<'_>, by: &Principal, new: NewRole) -> Result<Role, Pr
         default_duration_days: new.default_duration_days,
         required_document_types: types.into_iter().collect(),
         entitlements,
+    })
+}
+
+fn record(
+    tx: &Tx<'_>,
+    by: &Principal,
+    action: &'static str,
+    before: Option<&Role>,
+    after: &Role,
+) -> Result<(), Problem> {
+    let entry = Entry {
+        action,
+        entity: "role",
+        entity_id: after.id.to_string(),
+        reason: None,
+        prev: before.map(|r| json!(r)),
+        new: Some(json!(after)),
     };
-    store::insert_role(tx, &role)?;
-    audit::append(
-        tx,
-        by,
-        Entry {
-            action: "role.created",
-            entity: "role",
-            entity_id: role.id.to_string(),
-            reason: None,
-            prev: None,
-            new: Some(json!(role)),
-        },
-    )?;
-    Ok(role)
+    audit::append(tx, by, entry)
 }

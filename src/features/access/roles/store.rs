@@ -3,7 +3,7 @@
 use super::{Role, RoleStatus};
 use crate::base::id::{EntitlementId, RoleId};
 use crate::base::problem::Problem;
-use crate::features::access::entitlements::EntitlementRef;
+use crate::features::access::entitlements::{EntitlementRef, EntitlementStatus};
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
@@ -55,13 +55,20 @@ pub fn list_roles(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Ro
 
 fn with_entitlements(tx: &Tx<'_>, mut role: Role) -> Result<Role, Problem> {
     role.entitlements = tx.query(
-        "SELECT e.id, e.name, c.name AS connector_name
+        "SELECT e.id, e.name, c.name AS connector_name, e.status
          FROM role_entitlement re
          JOIN entitlement e ON e.id = re.entitlement_id
          JOIN connector c ON c.id = e.connector_id
          WHERE re.role_id = ?1 ORDER BY e.id",
         params![role.id],
-        |r| Ok(EntitlementRef { id: r.get("id")?, name: r.get("name")?, connector_name: r.get("connector_name")? }),
+        |r| {
+            Ok(EntitlementRef {
+                id: r.get("id")?,
+                name: r.get("name")?,
+                connector_name: r.get("connector_name")?,
+                status: EntitlementStatus::stored(&r.get::<String>("status")?)?,
+            })
+        },
     )?;
     Ok(role)
 }
@@ -83,6 +90,29 @@ pub fn insert_role(tx: &Tx<'_>, role: &Role) -> Result<(), Problem> {
             tx.now()
         ],
     )?;
+    for entitlement in &role.entitlements {
+        insert_role_entitlement(tx, &role.id, &entitlement.id)?;
+    }
+    Ok(())
+}
+
+/// Stores what may change of a role, with what it gives from now on.
+pub fn update_role(tx: &Tx<'_>, role: &Role) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE role SET name = ?2, description = ?3, owner_id = ?4, status = ?5, default_duration_days = ?6,
+                         required_document_types = ?7
+         WHERE id = ?1",
+        params![
+            role.id,
+            role.name,
+            role.description,
+            role.owner_id,
+            role.status.as_str(),
+            role.default_duration_days,
+            Json(&role.required_document_types)
+        ],
+    )?;
+    tx.execute("DELETE FROM role_entitlement WHERE role_id = ?1", params![role.id])?;
     for entitlement in &role.entitlements {
         insert_role_entitlement(tx, &role.id, &entitlement.id)?;
     }

@@ -10,14 +10,14 @@ use utoipa_axum::routes;
 
 use super::ops::{self, NewToken, TOKEN_PREFIX};
 use super::{Account, password, store};
-use crate::base::access::{Permission, SystemRole};
+use crate::base::access::{SystemRole, may};
 use crate::base::id::{AccountId, PersonId, TokenId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::people::{self, NewPerson};
 use crate::features::identity::sessions::ops::{Identity, new_secret};
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
 /// What the routes need.
 #[derive(Debug, Clone)]
@@ -77,11 +77,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/accounts", tag = "accounts", params(ListParams),
     responses((status = 200, body = Page<AccountInfo>)))]
 async fn list_accounts(
-    caller: Caller,
+    _: Allowed<may::AccountRead>,
     State(api): State<AccountsApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<AccountInfo>>, Failure> {
-    caller.require(Permission::AccountRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let rows = api
         .identity
@@ -114,11 +113,10 @@ struct AccountBody {
 #[utoipa::path(post, path = "/api/accounts", tag = "accounts", request_body = AccountBody,
     responses((status = 201, body = AccountInfo), (status = 409), (status = 422)))]
 async fn create_account(
-    caller: Caller,
+    caller: Allowed<may::AccountWrite>,
     State(api): State<AccountsApi>,
     Body(body): Body<AccountBody>,
 ) -> Result<(StatusCode, Json<AccountInfo>), Failure> {
-    caller.require(Permission::AccountWrite)?;
     let made = body.password.is_none().then(|| format!("{:024x}", api.identity.ids.next_random() >> 32));
     let password = body.password.clone().or_else(|| made.clone()).unwrap_or_default();
     let hash = hashed(&api, password, &body.email).await?;
@@ -145,11 +143,10 @@ async fn create_account(
 #[utoipa::path(post, path = "/api/accounts/{id}/disable", tag = "accounts", params(("id" = AccountId, Path)),
     responses((status = 204), (status = 404), (status = 409)))]
 async fn disable_account(
-    caller: Caller,
+    caller: Allowed<may::AccountWrite>,
     State(api): State<AccountsApi>,
     IdPath(id): IdPath<AccountId>,
 ) -> Result<StatusCode, Failure> {
-    caller.require(Permission::AccountWrite)?;
     let by = caller.principal;
     let done = move |tx: &crate::platform::store::Tx<'_>| {
         ops::disable_account(tx, &by, &store::get_account(tx, &id)?.email)
@@ -171,12 +168,11 @@ struct PasswordBody {
     params(("id" = AccountId, Path)), request_body = PasswordBody,
     responses((status = 204), (status = 404), (status = 422)))]
 async fn reset_password(
-    caller: Caller,
+    caller: Allowed<may::AccountWrite>,
     State(api): State<AccountsApi>,
     IdPath(id): IdPath<AccountId>,
     Body(body): Body<PasswordBody>,
 ) -> Result<StatusCode, Failure> {
-    caller.require(Permission::AccountWrite)?;
     let wanted = id.clone();
     let email = api.identity.store.read(move |tx| Ok(store::get_account(tx, &wanted)?.email)).await?;
     let hash = hashed(&api, body.password, &email).await?;
@@ -221,12 +217,11 @@ struct ForeignToken {
     params(("id" = AccountId, Path)), request_body = ForeignTokenBody,
     responses((status = 201, body = ForeignToken), (status = 404), (status = 422)))]
 async fn create_token(
-    caller: Caller,
+    caller: Allowed<may::AccountWrite>,
     State(api): State<AccountsApi>,
     IdPath(id): IdPath<AccountId>,
     Body(body): Body<ForeignTokenBody>,
 ) -> Result<(StatusCode, Json<ForeignToken>), Failure> {
-    caller.require(Permission::AccountWrite)?;
     let secret = format!("{TOKEN_PREFIX}{}", new_secret(api.identity.ids.as_ref()));
     let shown = secret.clone();
     let by = caller.principal;

@@ -10,10 +10,10 @@ use utoipa_axum::routes;
 
 use super::ops::{self, PersonChange};
 use super::{NewPerson, Person, store};
-use crate::base::access::Permission;
+use crate::base::access::{Permission, may};
 use crate::base::id::PersonId;
 use crate::base::page::{Page, PageRequest};
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes, nullable};
+use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes, nullable};
 use crate::platform::store::Store;
 
 /// What the routes need.
@@ -46,11 +46,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/people", tag = "people", params(ListParams),
     responses((status = 200, body = Page<Person>)))]
 async fn list_people(
-    caller: Caller,
+    _: Allowed<may::PersonRead>,
     State(api): State<PeopleApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Person>>, Failure> {
-    caller.require(Permission::PersonRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let rows = api
         .store
@@ -80,11 +79,10 @@ struct PersonBody {
 #[utoipa::path(post, path = "/api/people", tag = "people", request_body = PersonBody,
     responses((status = 201, body = Person), (status = 409), (status = 422)))]
 async fn create_person(
-    caller: Caller,
+    caller: Allowed<may::PersonWrite>,
     State(api): State<PeopleApi>,
     Body(body): Body<PersonBody>,
 ) -> Result<(StatusCode, Json<Person>), Failure> {
-    caller.require(Permission::PersonWrite)?;
     let person = api
         .store
         .write(move |tx| {
@@ -110,7 +108,7 @@ async fn get_person(
     IdPath(id): IdPath<PersonId>,
 ) -> Result<Json<Person>, Failure> {
     if !caller.principal.is_person(&id) {
-        caller.require(Permission::PersonRead)?;
+        caller.principal.require(Permission::PersonRead)?;
     }
     Ok(Json(api.store.read(move |tx| store::get_person(tx, &id)).await?))
 }
@@ -136,12 +134,11 @@ struct PersonChangeBody {
 #[utoipa::path(patch, path = "/api/people/{id}", tag = "people", params(("id" = PersonId, Path)),
     request_body = PersonChangeBody, responses((status = 200, body = Person), (status = 404), (status = 422)))]
 async fn change_person(
-    caller: Caller,
+    caller: Allowed<may::PersonWrite>,
     State(api): State<PeopleApi>,
     IdPath(id): IdPath<PersonId>,
     Body(body): Body<PersonChangeBody>,
 ) -> Result<Json<Person>, Failure> {
-    caller.require(Permission::PersonWrite)?;
     let person = api
         .store
         .write(move |tx| {

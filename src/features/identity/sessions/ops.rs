@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::json;
+use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
+use zeroize::Zeroizing;
 
 use super::{ABSOLUTE, IDLE, Session, TOUCH, store};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
-use crate::base::id::{Ids, SharedIds};
+use crate::base::id::{Ids, RequestId, SessionId, SharedIds};
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
@@ -25,8 +28,45 @@ pub struct Identity {
     pub sessions: Store,
     /// For tokens.
     pub ids: SharedIds,
+    /// What sessions are kept under.
+    pub session_key: SessionKey,
     /// Hashes passwords.
     pub passwords: Passwords,
+}
+
+/// `SESSION_SECRET`: sessions are found only with the secret they were made under.
+#[derive(Clone)]
+pub struct SessionKey(Arc<Zeroizing<Vec<u8>>>);
+
+impl SessionKey {
+    /// The key that `SESSION_SECRET` says.
+    pub fn new(secret: &str) -> Self {
+        Self(Arc::new(Zeroizing::new(secret.as_bytes().to_vec())))
+    }
+
+    /// Under what a session is kept: HMAC-SHA-256 of its cookie. Without the key nobody can tell
+    /// whether a cookie belongs to a row, and under another key no row is found.
+    fn hash(&self, cookie: &str) -> [u8; 32] {
+        let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
+        mac.update(b"session\n");
+        mac.update(cookie.as_bytes());
+        mac.finalize().into_bytes().into()
+    }
+}
+
+impl std::fmt::Debug for SessionKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("(secret)")
+    }
+}
+
+/// The request that somebody signs in with.
+#[derive(Debug, Clone, Default)]
+pub struct Arrival {
+    /// Where it came from.
+    pub address: Option<String>,
+    /// Which one it was.
+    pub request_id: Option<RequestId>,
 }
 
 /// A session that has just begun, with the secret its cookie holds.
@@ -47,7 +87,7 @@ pub fn new_secret(ids: &dyn Ids) -> String {
 
 impl Identity {
     /// Checks address and password and begins a session.
-    pub async fn sign_in(&self, email: String, password: String, address: Option<String>) -> Result<Begun, Problem> {
+    pub async fn sign_in(&self, email: String, password: String, from: Arrival) -> Result<Begun, Problem> {
         let wanted = email.clone();
         let known = self
             .store
@@ -59,19 +99,24 @@ impl Identity {
             .await?;
         let (account, hash) = known.map_or((None, None), |(a, h)| (Some(a), h));
         let fits = self.passwords.verify(password, hash).await?;
-        let account = account.filter(|a| fits && a.active);
-        let Some(account) = account else {
+        let id = account.as_ref().map(|a| a.id.to_string());
+        let Some(account) = account.filter(|a| fits && a.active) else {
+            // Nothing changed, so the audit log has no entry. What was typed as the address is not
+            // told: people type passwords into the wrong field.
+            let address = from.address.as_deref().unwrap_or("unknown");
+            let account = id.as_deref().unwrap_or("unknown");
+            tracing::warn!(address, account, "a sign-in was refused");
             return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
         };
-        self.begin(account, address).await
+        self.begin(account, from).await
     }
 
     /// Begins a session for an account that has proved itself.
-    pub async fn begin(&self, account: Account, address: Option<String>) -> Result<Begun, Problem> {
+    pub async fn begin(&self, account: Account, arrival: Arrival) -> Result<Begun, Problem> {
         let secret = new_secret(self.ids.as_ref());
         let csrf = new_secret(self.ids.as_ref());
-        let hash = token_hash(&secret);
-        let (account_id, epoch, from) = (account.id.clone(), account.epoch, address.clone());
+        let hash = self.session_key.hash(&secret);
+        let (account_id, epoch, from) = (account.id.clone(), account.epoch, arrival.address.clone());
         let session = self
             .sessions
             .write(move |tx| {
@@ -90,12 +135,14 @@ impl Identity {
                 Ok(session)
             })
             .await?;
+        let began = session.id.clone();
         let principal = self
             .store
             .write(move |tx| {
                 let mut principal = principal_of(tx, &account)?;
-                principal.address.clone_from(&address);
-                record_sign_in(tx, &principal)?;
+                principal.address.clone_from(&arrival.address);
+                principal.request_id.clone_from(&arrival.request_id);
+                record(tx, &principal, "session.started", json!({ "method": "password", "session": began }))?;
                 Ok(principal)
             })
             .await?;
@@ -103,21 +150,32 @@ impl Identity {
     }
 
     /// Ends the session behind a cookie.
-    pub async fn sign_out(&self, secret: &str) -> Result<(), Problem> {
-        let hash = token_hash(secret);
-        self.sessions
-            .write(move |tx| {
-                if let Some(session) = store::find_session(tx, &hash)? {
-                    store::delete_session(tx, &session.id, &session.account_id)?;
-                }
-                Ok(())
-            })
-            .await
+    pub async fn sign_out(&self, by: Principal, secret: &str) -> Result<(), Problem> {
+        let hash = self.session_key.hash(secret);
+        let found = self.sessions.read_first(move |tx| store::find_session(tx, &hash)).await?;
+        if let Some(session) = found {
+            self.end(by, session.id).await?;
+        }
+        Ok(())
+    }
+
+    /// Ends a session of the caller's account; false when there is none.
+    ///
+    /// It is told after it is done: two databases cannot commit together, and the log must not say of
+    /// a session that goes on that it ended.
+    pub async fn end(&self, by: Principal, id: SessionId) -> Result<bool, Problem> {
+        let account = by.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))?;
+        let wanted = id.clone();
+        if !self.sessions.write(move |tx| store::delete_session(tx, &wanted, &account)).await? {
+            return Ok(false);
+        }
+        self.store.write(move |tx| record(tx, &by, "session.ended", json!({ "session": id }))).await?;
+        Ok(true)
     }
 
     /// The session behind a cookie, unless it is over.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
-        let hash = token_hash(secret);
+        let hash = self.session_key.hash(secret);
         let found = self.sessions.read_first(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
         Ok(found.and_then(|(session, now)| (!session.is_over(now)).then_some(session)))
     }
@@ -209,20 +267,9 @@ pub fn principal_of(tx: &Tx<'_>, account: &Account) -> Result<Principal, Problem
     })
 }
 
-fn record_sign_in(tx: &Tx<'_>, principal: &Principal) -> Result<(), Problem> {
-    let account = principal.account.as_ref().map(ToString::to_string).unwrap_or_default();
-    audit::append(
-        tx,
-        principal,
-        Entry {
-            action: "session.started",
-            entity: "account",
-            entity_id: account,
-            reason: None,
-            prev: None,
-            new: Some(json!({ "method": "password" })),
-        },
-    )
+fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, new: serde_json::Value) -> Result<(), Problem> {
+    let entity_id = by.account.as_ref().map(ToString::to_string).unwrap_or_default();
+    audit::append(tx, by, Entry { action, entity: "account", entity_id, reason: None, prev: None, new: Some(new) })
 }
 
 /// A shared [`Identity`] as the port that guards use.

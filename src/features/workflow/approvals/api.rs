@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use super::store::{self, ApprovalFilter};
 use super::{Approval, ApprovalState, ops};
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{ApprovalId, DocumentId, EntitlementId, PersonId, RoleId, RunId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
@@ -17,7 +17,7 @@ use crate::features::access::documents;
 use crate::features::access::roles;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::{WorkflowApi, definitions, runs};
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Tx;
 
 /// The routes of approvals.
@@ -213,11 +213,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/approvals", tag = "people's work", params(ListParams),
     responses((status = 200, body = Page<ApprovalView>)))]
 async fn list_approvals(
-    caller: Caller,
+    caller: Allowed<may::ApprovalRead>,
     State(api): State<WorkflowApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<ApprovalView>>, Failure> {
-    caller.require(Permission::ApprovalRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let pending = match params.state.as_deref() {
         None | Some("pending") => Some(true),
@@ -256,11 +255,10 @@ fn visible(by: &Principal, a: &Approval) -> bool {
 #[utoipa::path(get, path = "/api/approvals/{id}", tag = "people's work", params(("id" = ApprovalId, Path)),
     responses((status = 200, body = ApprovalView), (status = 404)))]
 async fn get_approval(
-    caller: Caller,
+    caller: Allowed<may::ApprovalRead>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<ApprovalId>,
 ) -> Result<Json<ApprovalView>, Failure> {
-    caller.require(Permission::ApprovalRead)?;
     let found = api
         .store
         .read(move |tx| {
@@ -299,15 +297,12 @@ enum Decision {
     request_body = DecisionBody,
     responses((status = 200, body = ApprovalView), (status = 403), (status = 409), (status = 422)))]
 async fn decide(
-    caller: Caller,
+    caller: Allowed<(may::ApprovalRead, may::ApprovalDecide)>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<ApprovalId>,
     Body(body): Body<DecisionBody>,
 ) -> Result<Json<ApprovalView>, Failure> {
     let by = caller.principal;
-    if !by.can(Permission::ApprovalRead) {
-        by.require(Permission::ApprovalDecide)?;
-    }
     let decided = api
         .store
         .write(move |tx| {

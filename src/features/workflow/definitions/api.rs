@@ -10,7 +10,7 @@ use utoipa_axum::routes;
 
 use super::validate::{Validation, validate};
 use super::{Definition, Workflow, WorkflowStatus, ops, store};
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permission, Principal, may};
 use crate::base::id::WorkflowId;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
@@ -18,7 +18,7 @@ use crate::base::time::Timestamp;
 use crate::features::workflow::WorkflowApi;
 use crate::features::workflow::runs::api::RunView;
 use crate::features::workflow::runs::ops as run_ops;
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Tx;
 
 /// The routes of definitions.
@@ -101,11 +101,10 @@ struct ListParams {
 #[utoipa::path(get, path = "/api/workflows", tag = "workflows", params(ListParams),
     responses((status = 200, body = Page<WorkflowView>)))]
 async fn list_workflows(
-    caller: Caller,
+    caller: Allowed<may::WorkflowRead>,
     State(api): State<WorkflowApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<WorkflowView>>, Failure> {
-    caller.require(Permission::WorkflowRead)?;
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let rows = api
         .store
@@ -129,11 +128,10 @@ struct DefinitionBody {
 #[utoipa::path(post, path = "/api/workflows", tag = "workflows", request_body = DefinitionBody,
     responses((status = 201, body = WorkflowView), (status = 422)))]
 async fn create_workflow(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     Body(body): Body<DefinitionBody>,
 ) -> Result<(StatusCode, Json<WorkflowView>), Failure> {
-    caller.require(Permission::WorkflowWrite)?;
     let by = caller.principal.clone();
     let workflow = api.store.write(move |tx| ops::create(tx, &by, body.definition.clone())).await?;
     Ok((StatusCode::CREATED, Json(view(workflow, &caller.principal, true))))
@@ -143,10 +141,9 @@ async fn create_workflow(
 #[utoipa::path(post, path = "/api/workflows/validate", tag = "workflows", request_body = DefinitionBody,
     responses((status = 200, body = Validation), (status = 422)))]
 async fn validate_definition(
-    caller: Caller,
+    _: Allowed<may::WorkflowRead>,
     Body(body): Body<DefinitionBody>,
 ) -> Result<Json<Validation>, Failure> {
-    caller.require(Permission::WorkflowRead)?;
     Ok(Json(validate(&body.definition)))
 }
 
@@ -154,11 +151,10 @@ async fn validate_definition(
 #[utoipa::path(get, path = "/api/workflows/{id}", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 200, body = WorkflowView), (status = 404)))]
 async fn get_workflow(
-    caller: Caller,
+    caller: Allowed<may::WorkflowRead>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
-    caller.require(Permission::WorkflowRead)?;
     let workflow = api.store.read(move |tx| store::get_workflow(tx, &id)).await?;
     Ok(Json(view(workflow, &caller.principal, true)))
 }
@@ -167,7 +163,7 @@ async fn get_workflow(
 #[utoipa::path(put, path = "/api/workflows/{id}", tag = "workflows", params(("id" = WorkflowId, Path)),
     request_body = DefinitionBody, responses((status = 200, body = WorkflowView), (status = 409)))]
 async fn update_workflow(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
     Body(body): Body<DefinitionBody>,
@@ -179,11 +175,10 @@ async fn update_workflow(
 #[utoipa::path(delete, path = "/api/workflows/{id}", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 204), (status = 409)))]
 async fn delete_workflow(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<StatusCode, Failure> {
-    caller.require(Permission::WorkflowWrite)?;
     api.store.write(move |tx| ops::delete(tx, &caller.principal, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -199,11 +194,10 @@ struct VersionList {
 #[utoipa::path(get, path = "/api/workflows/{id}/versions", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 200, body = VersionList), (status = 404)))]
 async fn list_versions(
-    caller: Caller,
+    caller: Allowed<may::WorkflowRead>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<VersionList>, Failure> {
-    caller.require(Permission::WorkflowRead)?;
     let rows = api
         .store
         .read(move |tx| {
@@ -215,11 +209,10 @@ async fn list_versions(
 }
 
 async fn change(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     api: WorkflowApi,
     work: impl Fn(&Tx<'_>, &Principal) -> Result<Workflow, Problem> + Send + 'static,
 ) -> Result<Json<WorkflowView>, Failure> {
-    caller.require(Permission::WorkflowWrite)?;
     let by = caller.principal.clone();
     let workflow = api.store.write(move |tx| work(tx, &by)).await?;
     Ok(Json(view(workflow, &caller.principal, true)))
@@ -229,7 +222,7 @@ async fn change(
 #[utoipa::path(post, path = "/api/workflows/{id}/publish", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 200, body = WorkflowView), (status = 409), (status = 422)))]
 async fn publish(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
@@ -240,7 +233,7 @@ async fn publish(
 #[utoipa::path(post, path = "/api/workflows/{id}/create-version", tag = "workflows",
     params(("id" = WorkflowId, Path)), responses((status = 200, body = WorkflowView), (status = 409)))]
 async fn create_version(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
@@ -251,7 +244,7 @@ async fn create_version(
 #[utoipa::path(post, path = "/api/workflows/{id}/deprecate", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 200, body = WorkflowView), (status = 409)))]
 async fn deprecate(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
@@ -262,7 +255,7 @@ async fn deprecate(
 #[utoipa::path(post, path = "/api/workflows/{id}/duplicate", tag = "workflows", params(("id" = WorkflowId, Path)),
     responses((status = 200, body = WorkflowView)))]
 async fn duplicate(
-    caller: Caller,
+    caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
@@ -284,12 +277,11 @@ struct StartBody {
 #[utoipa::path(post, path = "/api/workflows/{id}/start", tag = "workflows", params(("id" = WorkflowId, Path)),
     request_body = StartBody, responses((status = 201, body = RunView), (status = 409), (status = 422)))]
 async fn start_run(
-    caller: Caller,
+    caller: Allowed<may::WorkflowStart>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
     Body(body): Body<StartBody>,
 ) -> Result<(StatusCode, Json<RunView>), Failure> {
-    caller.require(Permission::WorkflowStart)?;
     let run = api
         .store
         .write(move |tx| {

@@ -1,9 +1,17 @@
 //! Conditions: CEL expressions over the values of a run.
 //!
-//! Truthiness: false, null, 0, "", [] and {} are false, everything else is true; a name or field that
-//! is missing is null, so that `vars.project` may be tested before it is set.
+//! # Invariants
+//! - Truthiness, also of what `!`, `&&`, `||` and `? :` take: false, null, 0, "", [] and {} are false,
+//!   everything else is true.
+//! - A name, field or element that is missing is null, at any depth, written `vars.a` or `vars["a"]`;
+//!   over a list that is missing nothing is repeated.
+//! - `has(vars.a)` says whether the field is there, whatever else the expression mentions.
 
-use cel::{Context, Program};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr, operators,
+};
+use cel::objects::Key;
+use cel::{Context, ExecutionError, Program, Value as CelValue};
 use serde_json::Value;
 
 /// The longest expression that is read.
@@ -16,13 +24,25 @@ pub const NAMES: [&str; 5] = ["vars", "subject", "requestor", "steps", "run"];
 #[error("{0}")]
 pub struct ExpressionError(pub String);
 
+/// The deepest nesting that is computed.
+const MAX_DEPTH: usize = 200;
+/// What the parser calls the result of `all`, `exists`, `map` and `filter` so far.
+const SO_FAR: &str = "@result";
+
+// Names that no expression can spell, so that nobody calls these or hides them.
+const GET: &str = "@get";
+const HAS: &str = "@has";
+const TRUTHY: &str = "@truthy";
+const ITEMS: &str = "@items";
+
 /// Reads an expression without computing it.
 pub fn check(text: &str) -> Result<(), ExpressionError> {
     let program = compile(text)?;
+    let mut bound = Vec::new();
+    adapt(program.expression(), &mut bound, 0)?;
     let references = program.references();
-    let bound = bound_by_macros(text);
     for name in references.variables() {
-        if !NAMES.contains(&name) && !bound.iter().any(|b| b == name) {
+        if !NAMES.contains(&name) && name != SO_FAR && !bound.iter().any(|b| b == name) {
             return Err(ExpressionError(format!("{name} is not known here; use {}", NAMES.join(", "))));
         }
     }
@@ -42,92 +62,166 @@ fn compile(text: &str) -> Result<Program, ExpressionError> {
 /// Whether the expression is true of these values.
 pub fn is_true(text: &str, values: &Value) -> Result<bool, ExpressionError> {
     let program = compile(text)?;
+    let expression = adapt(program.expression(), &mut Vec::new(), 0)?;
     let mut context = Context::default();
-    let mut values = values.clone();
-    for path in member_paths(text) {
-        fill_with_null(&mut values, &path);
-    }
     for name in NAMES {
         let value = values.get(name).cloned().unwrap_or(Value::Null);
         context
             .add_variable(name, value)
             .map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))?;
     }
-    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| program.execute(&context)))
-        .map_err(|_| ExpressionError("cannot be computed".to_owned()))?;
+    add_functions(&mut context).map_err(|e| ExpressionError(e.to_string()))?;
+    let result =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&expression, &context)))
+            .map_err(|_| ExpressionError("cannot be computed".to_owned()))?;
     match result {
-        Ok(value) => Ok(truthy(&value.json().unwrap_or(Value::Null))),
-        // A field that is not there is null, and null is false.
-        Err(cel::ExecutionError::NoSuchKey(_)) => Ok(false),
+        Ok(value) => Ok(is_truthy(&value)),
         Err(e) => Err(ExpressionError(e.to_string())),
     }
 }
 
-/// A name with its fields, and what stands before and after it.
-struct Word<'a> {
-    before: &'a str,
-    name: &'a str,
-    after: &'a str,
+fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {
+    context.add_function(GET, |from: CelValue, key: CelValue| member(&from, &key))?;
+    context.add_function(HAS, |from: CelValue, key: CelValue| has(&from, &key))?;
+    context.add_function(TRUTHY, |value: CelValue| is_truthy(&value))?;
+    context.add_function(ITEMS, |value: CelValue| match value {
+        CelValue::Null => CelValue::List(Vec::new().into()),
+        other => other,
+    })
 }
 
-/// The words of a text that are names.
-fn words(text: &str) -> Vec<Word<'_>> {
-    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-    let mut found = Vec::new();
-    let mut from = 0;
-    while let Some(start) = text[from..].find(is_word).map(|i| from + i) {
-        let end = text[start..].find(|c| !is_word(c)).map_or(text.len(), |i| start + i);
-        found.push(Word { before: text[..start].trim_end(), name: &text[start..end], after: text[end..].trim_start() });
-        from = end;
+/// A field of an object or an element of a list; null when it is missing.
+fn member(from: &CelValue, key: &CelValue) -> Result<CelValue, ExecutionError> {
+    match (from, key) {
+        (CelValue::Null, _) => Ok(CelValue::Null),
+        (CelValue::Map(map), key) => Ok(map.get(&map_key(key)?).cloned().unwrap_or(CelValue::Null)),
+        (CelValue::List(list), CelValue::Int(i)) => {
+            Ok(usize::try_from(*i).ok().and_then(|i| list.get(i)).cloned().unwrap_or(CelValue::Null))
+        }
+        (_, key) => Err(no_member(key)),
     }
-    found
 }
 
-/// Names that `all`, `exists`, `map` and `filter` bind to the elements of a list.
-fn bound_by_macros(text: &str) -> Vec<String> {
-    const MACROS: [&str; 5] = [".all(", ".exists(", ".exists_one(", ".map(", ".filter("];
-    words(text)
-        .into_iter()
-        // The dot and the macro's name are part of the word before the bracket.
-        .filter(|w| MACROS.iter().any(|m| w.before.ends_with(m)))
-        .map(|w| w.name.to_owned())
-        .collect()
+fn has(from: &CelValue, key: &CelValue) -> Result<bool, ExecutionError> {
+    match from {
+        CelValue::Null => Ok(false),
+        CelValue::Map(map) => Ok(map.get(&map_key(key)?).is_some()),
+        _ => Err(no_member(key)),
+    }
 }
 
-/// The fields an expression looks at, such as `vars.project`, but for those that `has` asks about.
-fn member_paths(text: &str) -> Vec<Vec<String>> {
-    words(text)
-        .into_iter()
-        .filter(|w| !w.before.ends_with("has("))
-        .map(|w| {
-            let mut path: Vec<String> = w.name.split('.').map(str::to_owned).collect();
-            if w.after.starts_with('(') {
-                // The last one is a function of what stands before it.
-                path.pop();
+fn map_key(key: &CelValue) -> Result<Key, ExecutionError> {
+    match key {
+        CelValue::String(text) => Ok(Key::String(text.clone())),
+        CelValue::Int(i) => Ok(Key::Int(*i)),
+        CelValue::UInt(i) => Ok(Key::Uint(*i)),
+        CelValue::Bool(b) => Ok(Key::Bool(*b)),
+        other => Err(ExecutionError::unsupported_key_type(other.clone())),
+    }
+}
+
+fn no_member(key: &CelValue) -> ExecutionError {
+    let key = match key {
+        CelValue::String(text) => text.to_string(),
+        other => format!("{other:?}"),
+    };
+    ExecutionError::function_error("field", format!("{key} is asked of a value that is neither an object nor a list"))
+}
+
+/// The expression with the rules of this language put in; collects the names that macros bind.
+fn adapt(e: &IdedExpr, bound: &mut Vec<String>, depth: usize) -> Result<IdedExpr, ExpressionError> {
+    if depth > MAX_DEPTH {
+        return Err(ExpressionError(format!("is nested more than {MAX_DEPTH} deep; split it over several cases")));
+    }
+    let mut inner = |e: &IdedExpr| adapt(e, bound, depth + 1);
+    let expr = match &e.expr {
+        Expr::Select(SelectExpr { operand, field, test }) => {
+            let key = ided(e.id, Expr::Literal(LiteralValue::String(field.clone().into())));
+            call(if *test { HAS } else { GET }, vec![inner(operand)?, key])
+        }
+        Expr::Call(c) => {
+            let args = c.args.iter().map(&mut inner).collect::<Result<Vec<_>, _>>()?;
+            let target = c.target.as_deref().map(&mut inner).transpose()?.map(Box::new);
+            adapted_call(&c.func_name, target, args)
+        }
+        Expr::Comprehension(c) => {
+            let made = ComprehensionExpr {
+                iter_range: ided(e.id, call(ITEMS, vec![inner(&c.iter_range)?])),
+                accu_init: inner(&c.accu_init)?,
+                loop_cond: inner(&c.loop_cond)?,
+                loop_step: inner(&c.loop_step)?,
+                result: inner(&c.result)?,
+                ..c.as_ref().clone()
+            };
+            bound.push(c.iter_var.clone());
+            bound.extend(c.iter_var2.clone());
+            Expr::Comprehension(Box::new(made))
+        }
+        Expr::List(list) => {
+            let elements = list.elements.iter().map(&mut inner).collect::<Result<Vec<_>, _>>()?;
+            Expr::List(ListExpr::new_with_optionals(elements, list.optional_indices.clone()))
+        }
+        Expr::Map(map) => {
+            let mut map = map.clone();
+            for entry in &mut map.entries {
+                if let EntryExpr::MapEntry(pair) = &mut entry.expr {
+                    pair.key = inner(&pair.key)?;
+                    pair.value = inner(&pair.value)?;
+                }
             }
-            path
-        })
-        .filter(|path| path.len() > 1 && NAMES.contains(&path[0].as_str()))
-        .collect()
+            Expr::Map(map)
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => e.expr.clone(),
+    };
+    Ok(ided(e.id, expr))
 }
 
-/// Gives a missing field the value null, as far as there is an object to hold it.
-fn fill_with_null(values: &mut Value, path: &[String]) {
-    let mut at = values;
-    for name in path {
-        let Some(object) = at.as_object_mut() else { return };
-        at = object.entry(name.clone()).or_insert(Value::Null);
+fn adapted_call(name: &str, target: Option<Box<IdedExpr>>, mut args: Vec<IdedExpr>) -> Expr {
+    match (name, args.len()) {
+        (operators::INDEX, 2) => return call(GET, args),
+        (operators::LOGICAL_NOT, 1) | (operators::LOGICAL_AND | operators::LOGICAL_OR, 2) => {
+            args = args.into_iter().map(truth_of).collect();
+        }
+        (operators::CONDITIONAL, 3) => {
+            let condition = std::mem::take(&mut args[0]);
+            args[0] = truth_of(condition);
+        }
+        (operators::IN, 2) => {
+            let list = std::mem::take(&mut args[1]);
+            args[1] = ided(list.id, call(ITEMS, vec![list]));
+        }
+        _ => {}
+    }
+    Expr::Call(CallExpr { func_name: name.to_owned(), target, args })
+}
+
+fn truth_of(e: IdedExpr) -> IdedExpr {
+    match &e.expr {
+        Expr::Ident(name) if name == SO_FAR => e,
+        _ => ided(e.id, call(TRUTHY, vec![e])),
     }
 }
 
-fn truthy(value: &Value) -> bool {
+fn call(name: &str, args: Vec<IdedExpr>) -> Expr {
+    Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args })
+}
+
+fn ided(id: u64, expr: Expr) -> IdedExpr {
+    IdedExpr { id, expr }
+}
+
+fn is_truthy(value: &CelValue) -> bool {
     match value {
-        Value::Null => false,
-        Value::Bool(b) => *b,
-        Value::Number(n) => n.as_f64() != Some(0.0),
-        Value::String(s) => !s.is_empty(),
-        Value::Array(a) => !a.is_empty(),
-        Value::Object(o) => !o.is_empty(),
+        CelValue::Null => false,
+        CelValue::Bool(b) => *b,
+        CelValue::Int(i) => *i != 0,
+        CelValue::UInt(i) => *i != 0,
+        CelValue::Float(f) => *f != 0.0,
+        CelValue::String(text) => !text.is_empty(),
+        CelValue::Bytes(bytes) => !bytes.is_empty(),
+        CelValue::List(list) => !list.is_empty(),
+        CelValue::Map(map) => !map.map.is_empty(),
+        _ => true,
     }
 }
 
@@ -152,6 +246,73 @@ mod tests {
         assert!(is("vars.absent != true"));
         assert!(is("vars.absent == null"));
         assert!(is("vars.tags.all(t, t == 'a')"));
+    }
+
+    /// Missing is null, null is false, at any depth and in every form of writing it.
+    #[test]
+    fn what_is_missing_is_null_and_null_is_false() {
+        let values = json!({
+            "vars": {
+                "none": null, "zero": 0, "one": 1, "half": 0.5, "empty": "", "word": "x", "no": false, "yes": true,
+                "list": [], "tags": ["a", "b"], "bag": {}, "box": { "part": { "deep": 7 }, "null": null },
+                "people": [{ "name": "Ada", "lead": true }, { "name": "Rosa" }],
+            },
+            "subject": { "attributes": { "uid": "ada" } },
+            "requestor": null,
+            "steps": { "ask": { "outcome": "approved" } },
+        });
+        let rows: [(&str, bool); 74] = [
+            // Fields that are missing, nested and by index.
+            ("vars.a", false), ("!vars.a", true), ("vars.a.b", false), ("!vars.a.b", true), ("!vars.a.b.c.d", true),
+            ("vars.a.b == null", true), ("vars.a.b != 1", true), ("vars.box.part.deep == 7", true),
+            ("!vars.box.out.deep", true), ("!vars.none.deep", true), ("!requestor.email", true),
+            ("requestor.email == null", true), ("steps.ask.outcome == 'approved'", true), ("!steps.other.outcome", true),
+            (r#"vars["a"]"#, false), (r#"!vars["a"]"#, true), (r#"!vars["a"]["b"]"#, true), (r#"!vars["a"].b"#, true),
+            (r#"!vars.a["b"]"#, true), (r#"vars["box"].part["deep"] == 7"#, true), ("vars['word'] == 'x'", true),
+            ("vars.tags[0] == 'a'", true), ("vars.tags[5] == null", true), ("!vars.tags[-1]", true),
+            (r#"vars["word"] == vars.word"#, true), ("subject.attributes['uid'] == 'ada'", true),
+            ("!subject.attributes['mail']", true),
+            // has: alone, nested, beside another mention of the same field.
+            ("has(vars.a)", false), ("has(vars.word)", true), ("!has(vars.a)", true), ("has(vars.none)", true),
+            ("has(vars.a.b)", false), ("has(vars.box.part)", true), ("has(vars.box.out)", false),
+            ("has(vars.box.part.deep)", true), ("has(requestor.email)", false), ("has(vars.a) && vars.a == 1", false),
+            ("vars.a == null && !has(vars.a)", true), ("!has(vars.a) || vars.a == 'x'", true),
+            ("vars.a == 1 || has(vars.a)", false), ("has(vars.word) && vars.word == 'x'", true),
+            ("has(vars.a) ? vars.a : vars.word == 'x'", true), (r#"has(vars.a) || vars["a"] == null"#, true),
+            // Truthiness of other kinds.
+            ("vars.zero", false), ("vars.one", true), ("vars.half", true), ("vars.empty", false), ("vars.word", true),
+            ("vars.none", false), ("vars.list", false), ("vars.tags", true), ("vars.bag", false), ("vars.box", true),
+            ("!vars.zero", true), ("!vars.word", false), ("!vars.list", true), ("!!vars.word", true),
+            // Operators that take truth.
+            ("vars.word && vars.one", true), ("vars.word && vars.zero", false), ("vars.a && vars.a.b > 3", false),
+            ("vars.a || vars.word", true), ("vars.a || vars.none", false), ("!vars.a && !vars.none", true),
+            ("vars.word ? vars.yes : vars.no", true), ("vars.a ? vars.yes : vars.no", false),
+            ("(vars.zero ? 'y' : 'n') == 'n'", true), ("!(vars.a.b || vars.empty)", true),
+            // Lists.
+            ("vars.people.exists(p, p.lead)", true), ("vars.people.all(p, p.lead)", false),
+            ("vars.people.filter(p, !p.lead).size() == 1", true), ("vars.a.exists(p, p.lead)", false),
+            ("vars.people.map(p, p.name) == ['Ada', 'Rosa']", true), ("'a' in vars.a", false),
+            ("vars.people.exists_one(p, has(p.lead))", true),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(check(text), Ok(()), "{text}");
+            assert_eq!(is_true(text, &values), Ok(expected), "{text}");
+        }
+    }
+
+    /// What is no object has no fields: a condition over it is wrong, not false.
+    #[test]
+    fn a_field_of_a_text_is_an_error_that_names_it() {
+        let values = json!({ "vars": { "word": "x" } });
+        let error = is_true("vars.word.length > 3", &values).unwrap_err().to_string();
+        assert!(error.contains("length"), "{error}");
+    }
+
+    #[test]
+    fn nesting_has_an_end() {
+        let deep = format!("vars{}", ".a".repeat(1_500));
+        assert!(check(&deep).is_err());
+        assert!(is_true(&deep, &json!({})).is_err());
     }
 
     #[test]

@@ -141,6 +141,11 @@ pub enum Event {
     },
     /// An instant has come; timers and retries look at it.
     Tick,
+    /// The run made no progress for too long.
+    Stuck {
+        /// The reason it fails with.
+        reason: String,
+    },
     /// The run is to end now.
     Stop {
         /// How.
@@ -271,7 +276,20 @@ impl Engine<'_> {
                 }
             }
             Event::Tick => self.tick(),
+            Event::Stuck { reason } => self.stuck(reason),
             Event::Stop { status, reason } => self.end(status, Some(reason)),
+        }
+    }
+
+    /// What stands still follows `onError`: the run fails, or it goes on as after a step that failed.
+    fn stuck(&mut self, reason: String) {
+        let at = self.state.at.as_ref().map(|at| at.step.clone());
+        match at {
+            Some(step) if self.definition.on_error == OnError::Continue && !self.is_approval(&step) => {
+                self.leave("error", Value::Null, Some(StepError { message: reason, code: "stuck".to_owned() }));
+                self.burst();
+            }
+            _ => self.end(EndStatus::Failed, Some(reason)),
         }
     }
 

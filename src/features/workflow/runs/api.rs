@@ -9,15 +9,16 @@ use utoipa_axum::routes;
 
 use super::store::{self, RunFilter};
 use super::{Run, RunStatus, ops};
-use crate::base::access::{Permission, Principal};
+use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::documents;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::engine::{StepError, Wait};
 use crate::features::workflow::{WorkflowApi, definitions};
-use crate::platform::http::{Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Tx;
 
 /// The routes of runs.
@@ -119,7 +120,7 @@ fn waiting_for(run: &Run, definition: &definitions::Definition) -> Vec<WaitingFo
     let (kind, label, until, ref_id) = match wait {
         Wait::Effect => ("job", name, None, None),
         Wait::Approval { id } => ("approval", name, None, Some(id.clone())),
-        Wait::Document { document_type, .. } => ("document", document_type.clone(), None, None),
+        Wait::Document { document_type, .. } => ("document", documents::title(document_type), None, None),
         Wait::Timer { until } | Wait::Retry { until } => ("timer", name, Some(*until), None),
         Wait::Assignment { id } => ("job", name, None, Some(id.clone())),
     };
@@ -145,8 +146,11 @@ struct ListParams {
     cursor: Option<String>,
 }
 
+/// What one needs to see runs at all.
+type SeesRuns = (may::RunRead, may::RunReadOwn);
+
 /// 403 unless the caller may see runs at all; the person to narrow by when only their own.
-fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
+pub(in crate::features::workflow) fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
     if by.can(Permission::RunRead) {
         return Ok(None);
     }
@@ -158,7 +162,7 @@ fn visible_to(by: &Principal) -> Result<Option<PersonId>, Problem> {
 #[utoipa::path(get, path = "/api/runs", tag = "runs", params(ListParams),
     responses((status = 200, body = Page<RunView>)))]
 async fn list_runs(
-    caller: Caller,
+    caller: Allowed<SeesRuns>,
     State(api): State<WorkflowApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<RunView>>, Failure> {
@@ -186,7 +190,11 @@ async fn list_runs(
 }
 
 /// The run, if the caller may see it.
-fn visible_run(tx: &Tx<'_>, only: Option<&PersonId>, id: &RunId) -> Result<Run, Problem> {
+pub(in crate::features::workflow) fn visible_run(
+    tx: &Tx<'_>,
+    only: Option<&PersonId>,
+    id: &RunId,
+) -> Result<Run, Problem> {
     let run = store::get_run(tx, id)?;
     match only {
         Some(person) if !store::is_visible_to(tx, &run, person)? => Err(Problem::missing("run", id)),
@@ -198,7 +206,7 @@ fn visible_run(tx: &Tx<'_>, only: Option<&PersonId>, id: &RunId) -> Result<Run, 
 #[utoipa::path(get, path = "/api/runs/{id}", tag = "runs", params(("id" = RunId, Path)),
     responses((status = 200, body = RunView), (status = 404)))]
 async fn get_run(
-    caller: Caller,
+    caller: Allowed<SeesRuns>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<RunId>,
 ) -> Result<Json<RunView>, Failure> {
@@ -250,7 +258,7 @@ struct StepList {
 #[utoipa::path(get, path = "/api/runs/{id}/steps", tag = "runs", params(("id" = RunId, Path)),
     responses((status = 200, body = StepList), (status = 404)))]
 async fn list_steps(
-    caller: Caller,
+    caller: Allowed<SeesRuns>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<RunId>,
 ) -> Result<Json<StepList>, Failure> {
@@ -298,7 +306,7 @@ struct EventView {
 #[utoipa::path(get, path = "/api/runs/{id}/events", tag = "runs", params(("id" = RunId, Path), PageRequest),
     responses((status = 200, body = Page<EventView>), (status = 404)))]
 async fn list_events(
-    caller: Caller,
+    caller: Allowed<SeesRuns>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<RunId>,
     Params(page): Params<PageRequest>,
@@ -340,7 +348,7 @@ struct CancelBody {
 #[utoipa::path(post, path = "/api/runs/{id}/cancel", tag = "runs", params(("id" = RunId, Path)),
     request_body = CancelBody, responses((status = 200, body = RunView), (status = 403), (status = 409)))]
 async fn cancel(
-    caller: Caller,
+    caller: Allowed<SeesRuns>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<RunId>,
     Body(body): Body<CancelBody>,

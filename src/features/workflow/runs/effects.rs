@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ops::{find_person, log, person_of};
-use super::Run;
+use super::ops::{find_person, log, log_in, person_of};
+use super::{Run, store};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RoleId, TypedId};
 use crate::base::problem::Problem;
@@ -85,20 +85,20 @@ pub(super) fn document_found(
     Ok(found.map(|d| done(visit, json!({ "documentId": d.id, "expiresAt": d.expires_at }))))
 }
 
-fn request_document(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &DocumentRequestConfig) -> Result<Event, Problem> {
+fn request_document(tx: &Tx<'_>, run: &Run, visit: u32, config: &DocumentRequestConfig) -> Result<Event, Problem> {
     let person = person_of(run, config.person)?;
     if let Some(event) = document_found(tx, visit, &person, &config.kind)? {
         return Ok(event);
     }
     documents::ops::wait_for(tx, &run.id, &person, &config.kind)?;
+    let title = documents::title(&config.kind);
     let message = Message {
-        subject: format!("A document is needed: {}", config.kind),
-        body: format!("Your request waits until you hand in a valid {} and it is approved.", config.kind),
+        subject: format!("A document is needed: {title}"),
+        body: format!("Your request waits until you hand in a valid document “{title}” and it is approved."),
         link: Some(format!("/runs/{}", run.id)),
         kind: "document_request",
     };
     notifications::ops::notify(tx, std::slice::from_ref(&person), message)?;
-    log(tx, run, "step.waiting", &format!("Waits for {}", config.kind), &json!({ "visit": visit }))?;
     let wait = Wait::Document { document_type: config.kind.clone(), person: person.to_string() };
     Ok(Event::Waits { visit, wait })
 }
@@ -141,7 +141,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
     let mut evidence = Vec::new();
     for kind in &config.documents {
         let document = documents::store::find_live_document(tx, &person, kind, tx.now())?;
-        evidence.push(document.ok_or_else(|| Problem::refused(format!("There is no valid {kind}.")))?.id);
+        evidence.push(document.ok_or_else(|| Problem::refused(format!("There is no valid document “{}”.", documents::title(kind))))?.id);
     }
     let days = config.duration_days.or(role.default_duration_days);
     let id = assignments::ops::grant(
@@ -158,7 +158,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
             documents: evidence,
         },
     )?;
-    log(tx, run, "effect.requested", &format!("{} is being set up", role.name), &json!({ "assignmentId": id }))?;
+    log(tx, run, "effect.requested", &format!("{} is being set up", role.name), &json!({ "visit": visit, "assignmentId": id }))?;
     if let Some(event) = assignment_settled(tx, visit, id.as_str())? {
         return Ok(event);
     }
@@ -179,6 +179,29 @@ pub(super) fn assignment_settled(tx: &Tx<'_>, visit: u32, id: &str) -> Result<Op
             Some(Event::Failed { visit, error, retryable: false })
         }
     })
+}
+
+/// Writes down how access turned out that was being set up when its run failed or was cancelled, and
+/// takes it back. Access that the run knew of before it ended is not touched.
+pub(super) fn take_back_late(tx: &Tx<'_>, by: &Principal, mut run: Run) -> Result<(), Problem> {
+    use assignments::AssignmentState as S;
+    let before = run.events;
+    for (visit, step, id) in store::list_requested_assignments(tx, &run.id)? {
+        let assignment = assignments::store::get_assignment(tx, &id)?;
+        let outcome = match assignment.state {
+            S::Active => "was set up",
+            S::PartiallyProvisioned => "could not be set up completely",
+            _ => continue,
+        };
+        if store::knew_outcome(tx, &run.id, visit, assignment.state.as_str())? {
+            continue;
+        }
+        let text = format!("{} {outcome} after the run had ended; it is taken back", assignment.role.name);
+        let data = json!({ "visit": visit, "assignmentId": id, "state": assignment.state });
+        log_in(tx, &mut run, "effect.late", Some(&step), &text, &data)?;
+        assignments::ops::revoke(tx, by, &id, EndReason::RunCompensated(run.id.clone()))?;
+    }
+    if run.events == before { Ok(()) } else { store::update_run(tx, &run) }
 }
 
 fn revoke(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleRevokeConfig) -> Result<Event, Problem> {

@@ -1,18 +1,19 @@
 //! `advance-run` carries a run to its next wait or end; `stuck-run-recovery` fails stuck ones.
 
 use std::collections::BTreeSet;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{effects, ops, store};
+use super::{RunStatus, effects, ops, store};
 use crate::base::access::Principal;
 use crate::base::cron::Schedule;
 use crate::base::id::{ConnectorId, PersonId, RunId, TypedId};
 use crate::base::problem::Problem;
-use crate::features::connectors::{self, Connectors};
+use crate::features::connectors::{self, CallAnswer, CallFailure, Connectors};
 use crate::features::settings::{self, STUCK_RUN_TIMEOUT, Started};
 use crate::features::workflow::definitions::{self, Action, ConnectorConfig};
 use crate::features::workflow::engine::{Event, Position, StepError, Wait};
@@ -22,16 +23,43 @@ use crate::platform::store::Tx;
 /// Runs failed in one transaction.
 const PAGE: u32 = 100;
 
+/// The future of a call.
+pub type CallOut<'a> = Pin<Box<dyn Future<Output = Result<CallAnswer, CallFailure>> + Send + 'a>>;
+
+/// The way out to connected systems, as runs need it.
+pub trait Calls: std::fmt::Debug + Send + Sync + 'static {
+    /// Runs `command`; `key` is the same for each try of the same intention.
+    fn call<'a>(
+        &'a self,
+        connector: &'a ConnectorId,
+        command: &'a str,
+        params: &'a Value,
+        key: &'a str,
+    ) -> CallOut<'a>;
+}
+
+impl Calls for Connectors {
+    fn call<'a>(
+        &'a self,
+        connector: &'a ConnectorId,
+        command: &'a str,
+        params: &'a Value,
+        key: &'a str,
+    ) -> CallOut<'a> {
+        Box::pin(Connectors::call(self, connector, command, params, key))
+    }
+}
+
 /// Carries a run on.
 #[derive(Debug)]
 pub struct AdvanceRun {
-    connectors: Connectors,
+    connectors: Arc<dyn Calls>,
     calling: Arc<Mutex<BTreeSet<RunId>>>,
 }
 
 impl AdvanceRun {
     /// Calls through `connectors`.
-    pub fn new(connectors: Connectors) -> Self {
+    pub fn new(connectors: Arc<dyn Calls>) -> Self {
         Self { connectors, calling: Arc::default() }
     }
 }
@@ -142,8 +170,11 @@ fn pending_call(tx: &Tx<'_>, id: &RunId) -> Result<Option<Pending>, Problem> {
 }
 
 /// Looks whether what the run waits for has come.
-fn go_on(tx: &Tx<'_>, by: &Principal, id: &RunId) -> Result<(), Problem> {
+pub(in crate::features::workflow) fn go_on(tx: &Tx<'_>, by: &Principal, id: &RunId) -> Result<(), Problem> {
     let run = store::get_run(tx, id)?;
+    if matches!(run.status, RunStatus::Failed | RunStatus::Cancelled) {
+        return effects::take_back_late(tx, by, run);
+    }
     let Some(at) = run.state.at.clone() else { return Ok(()) };
     let event = match &at.wait {
         None => Some(Event::GoOn),
@@ -160,7 +191,35 @@ fn go_on(tx: &Tx<'_>, by: &Principal, id: &RunId) -> Result<(), Problem> {
     }
 }
 
-/// Fails runs that made no progress for longer than the timeout in force.
+/// Stuck runs that could not be failed.
+#[derive(Default)]
+struct Refused {
+    count: usize,
+    first: Option<(RunId, Problem)>,
+}
+
+impl Refused {
+    fn add(&mut self, found: Vec<(RunId, Problem)>) {
+        for (run, problem) in found {
+            tracing::error!(%run, ?problem, "a stuck run could not be failed");
+            self.count += 1;
+            self.first.get_or_insert((run, problem));
+        }
+    }
+
+    /// The job fails when any is left, so that somebody looks.
+    fn outcome(self) -> Result<(), Problem> {
+        let Some((run, problem)) = self.first else { return Ok(()) };
+        Err(Problem::refused(format!(
+            "{} stuck {} could not be failed; the first is {run}: {problem} The log names each of them. Cancel them, \
+             or tell your administrator.",
+            self.count,
+            if self.count == 1 { "run" } else { "runs" },
+        )))
+    }
+}
+
+/// Deals with runs that made no progress for longer than the timeout in force.
 #[derive(Debug)]
 pub struct StuckRunRecovery {
     /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
@@ -178,16 +237,20 @@ impl JobHandler for StuckRunRecovery {
 
     fn run<'a>(&'a self, cx: &'a JobCx, _: Value) -> JobFuture<'a> {
         Box::pin(async move {
+            let mut after = None;
+            let mut refused = Refused::default();
             loop {
-                let started = self.timeout.clone();
-                let failed = cx
+                let (started, cursor) = (self.timeout.clone(), after.take());
+                let page = cx
                     .page(move |tx| {
                         let timeout = settings::ops::number(tx, STUCK_RUN_TIMEOUT, &started)?;
-                        ops::fail_stuck(tx, timeout.value, PAGE)
+                        ops::fail_stuck(tx, timeout.value, cursor.as_ref(), PAGE)
                     })
                     .await?;
-                if failed < PAGE as usize {
-                    return Ok(());
+                refused.add(page.refused);
+                after = page.next;
+                if after.is_none() {
+                    return refused.outcome();
                 }
                 if cx.stopping() {
                     return Err(Problem::unavailable("Tenure is shutting down.", 5));

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use serde_json::{Map, Value, json};
 
+use super::store::Touched;
 use super::{Run, RunStatus, effects, store, stuck_reason};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RunId, TypedId, WorkflowId};
@@ -108,6 +109,9 @@ pub fn apply(tx: &Tx<'_>, by: &Principal, id: &RunId, event: Event) -> Result<Ru
 /// Applies the outcome of a connector call, unless the run has left the place the call was made for.
 pub fn apply_call(tx: &Tx<'_>, by: &Principal, id: &RunId, at: &Position, event: &Event) -> Result<(), Problem> {
     let mut run = store::get_run(tx, id)?;
+    if run.status.is_over() {
+        return note_late_call(tx, by, run, at, event);
+    }
     if run.state.at.as_ref() != Some(at) {
         return Ok(());
     }
@@ -117,9 +121,22 @@ pub fn apply_call(tx: &Tx<'_>, by: &Principal, id: &RunId, at: &Position, event:
     };
     log(tx, &mut run, kind, &text, &json!({ "visit": at.visit, "attempt": at.attempt }))?;
     let new = json!({ "step": at.step, "visit": at.visit, "attempt": at.attempt, "outcome": outcome });
-    record(tx, by, "run.connector_called", &run, None, new)?;
+    record(tx, by, "connector.called", &run, None, new)?;
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
     drive(tx, by, run, &workflow.definition, event.clone()).map(drop)
+}
+
+/// Writes down the outcome of a call whose run ended meanwhile; nothing follows from it.
+fn note_late_call(tx: &Tx<'_>, by: &Principal, mut run: Run, at: &Position, event: &Event) -> Result<(), Problem> {
+    let (text, outcome) = match event {
+        Event::Failed { error, .. } => (error.message.as_str(), "failed"),
+        _ => ("The connected system answered after the run had ended", "done"),
+    };
+    let data = json!({ "visit": at.visit, "attempt": at.attempt, "outcome": outcome });
+    log_in(tx, &mut run, "effect.late", Some(&at.step), text, &data)?;
+    let new = json!({ "step": at.step, "visit": at.visit, "attempt": at.attempt, "outcome": outcome, "late": true });
+    record(tx, by, "connector.called", &run, None, new)?;
+    store::update_run(tx, &run)
 }
 
 /// Applies a decision and writes down who made it.
@@ -136,13 +153,17 @@ pub fn apply_decided(
     if run.status.is_over() {
         return Err(Problem::Conflict(format!("The run is {} already.", run.status.as_str())));
     }
-    log(tx, &mut run, "approval.decided", &format!("{outcome} by {name}"), &output)?;
+    let verdict = if outcome == "approved" { "Approved" } else { "Rejected" };
+    let mut data = output.clone();
+    data["decision"] = json!(outcome);
+    log(tx, &mut run, "approval.decided", &format!("{verdict} by {name}"), &data)?;
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
     drive(tx, by, run, &workflow.definition, Event::Finished { visit, outcome: outcome.to_owned(), output })
 }
 
 fn drive(tx: &Tx<'_>, by: &Principal, mut run: Run, definition: &Definition, event: Event) -> Result<Run, Problem> {
     let scope = scope(tx, &run)?;
+    let before = run.state.at.clone();
     let mut events = VecDeque::from([event]);
     let mut wakes: Vec<Option<Timestamp>> = Vec::new();
     while let Some(event) = events.pop_front() {
@@ -163,7 +184,27 @@ fn drive(tx: &Tx<'_>, by: &Principal, mut run: Run, definition: &Definition, eve
             }
         }
     }
+    if run.state.at != before {
+        tell_wait(tx, &mut run)?;
+    }
     finish(tx, run, &wakes)
+}
+
+/// Writes down that the run waits, and for what.
+fn tell_wait(tx: &Tx<'_>, run: &mut Run) -> Result<(), Problem> {
+    let Some(Position { visit, wait: Some(wait), .. }) = run.state.at.clone() else { return Ok(()) };
+    let text = match &wait {
+        // Tenure works on it: the run is running.
+        Wait::Effect => return Ok(()),
+        Wait::Approval { .. } => "Waits for a decision".to_owned(),
+        Wait::Document { document_type, .. } => {
+            format!("Waits for the document “{}”", documents::title(document_type))
+        }
+        Wait::Timer { until } => format!("Waits until {until}"),
+        Wait::Retry { until } => format!("Waits until {until} to try again"),
+        Wait::Assignment { .. } => "Waits until the access is set up".to_owned(),
+    };
+    log(tx, run, "run.waiting", &text, &json!({ "visit": visit, "for": wait }))
 }
 
 /// Stores the run and asks for the jobs that carry it on.
@@ -246,7 +287,7 @@ pub(crate) fn log(tx: &Tx<'_>, run: &mut Run, kind: &str, text: &str, data: &Val
 }
 
 /// Writes the next event of a run, in a step that it may have left already.
-fn log_in(
+pub(super) fn log_in(
     tx: &Tx<'_>,
     run: &mut Run,
     kind: &str,
@@ -314,25 +355,55 @@ pub fn cancel(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str) -> Result<R
     Ok(stopped)
 }
 
-/// Fails at most `limit` runs that made no progress for longer than the timeout; answers how many.
-pub fn fail_stuck(tx: &Tx<'_>, timeout_minutes: u32, limit: u32) -> Result<usize, Problem> {
+/// What became of a page of stuck runs.
+#[derive(Debug, Default)]
+pub struct StuckPage {
+    /// Runs that were failed, or went on as their definition wants it.
+    pub ended: usize,
+    /// Runs that could not be, with the reason.
+    pub refused: Vec<(RunId, Problem)>,
+    /// Where the page ended, if there may be more.
+    pub next: Option<Touched>,
+}
+
+/// Deals with at most `limit` runs that made no progress for longer than the timeout, after `after`.
+/// A run that cannot be dealt with is told of and does not hold up the others.
+pub fn fail_stuck(
+    tx: &Tx<'_>,
+    timeout_minutes: u32,
+    after: Option<&Touched>,
+    limit: u32,
+) -> Result<StuckPage, Problem> {
     let timeout = std::time::Duration::from_secs(60 * u64::from(timeout_minutes));
     let by = Principal::system("stuck-run-recovery");
-    let candidates = store::list_running_before(tx, tx.now().minus(timeout), limit)?;
-    let mut failed = 0;
-    for run in candidates {
-        if !super::is_stuck(run.status, run.updated_at, tx.now(), timeout_minutes) {
-            continue;
+    let found = store::list_stuck(tx, tx.now().minus(timeout), after, limit)?;
+    let mut page = StuckPage { next: found.last().filter(|_| found.len() >= limit as usize).cloned(), ..StuckPage::default() };
+    for (_, id) in found {
+        match tx.savepoint(|tx| fail_if_stuck(tx, &by, &id, timeout_minutes))? {
+            Ok(true) => page.ended += 1,
+            Ok(false) => {}
+            Err(problem) => page.refused.push((id, problem)),
         }
-        let visit = run.state.at.as_ref().map(|at| at.visit);
-        let reason = stuck_reason(timeout_minutes);
-        apply(tx, &by, &run.id, Event::Stop { status: EndStatus::Failed, reason })?;
-        if let Some(visit) = visit {
-            store::end_step(tx, &run.id, visit, "failed", None, None, None)?;
-        }
-        failed += 1;
     }
-    Ok(failed)
+    Ok(page)
+}
+
+fn fail_if_stuck(tx: &Tx<'_>, by: &Principal, id: &RunId, timeout_minutes: u32) -> Result<bool, Problem> {
+    let run = store::get_run(tx, id)?;
+    if !super::is_stuck(run.status, run.updated_at, tx.now(), timeout_minutes) {
+        return Ok(false);
+    }
+    let visit = run.state.at.as_ref().map(|at| at.visit);
+    let reason = stuck_reason(timeout_minutes);
+    let after = apply(tx, by, id, Event::Stuck { reason: reason.clone() })?;
+    if let Some(visit) = visit {
+        store::fail_open_step(tx, id, visit)?;
+    }
+    if !after.status.is_over() {
+        let step = run.state.at.as_ref().map(|at| &at.step);
+        record(tx, by, "run.step_timed_out", &after, Some(reason), json!({ "step": step, "status": after.status }))?;
+    }
+    Ok(true)
 }
 
 /// Takes running runs up again after a downtime, which is not a lack of progress; call it until it

@@ -3,7 +3,7 @@
 use serde_json::Value as JsonValue;
 
 use super::{Run, RunStatus};
-use crate::base::id::{PersonId, RunId, StepId, WorkflowId};
+use crate::base::id::{AssignmentId, PersonId, RunId, StepId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::workflow::engine::StepError;
@@ -133,6 +133,26 @@ pub fn update_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
     if changed == 1 { Ok(()) } else { Err(Problem::Conflict("The run moved on meanwhile; load it again.".to_owned())) }
 }
 
+/// When a run was last touched, and which one it is.
+pub type Touched = (Timestamp, RunId);
+
+/// Running runs that were not touched since `before`, after `after` in that order. Only what names them
+/// is read: one that cannot be read must not hide the others.
+pub fn list_stuck(
+    tx: &Tx<'_>,
+    before: Timestamp,
+    after: Option<&Touched>,
+    limit: u32,
+) -> Result<Vec<Touched>, Problem> {
+    tx.query(
+        "SELECT updated_at, id FROM run
+         WHERE status = 'running' AND updated_at < ?1 AND (updated_at, id) > (?2, ?3)
+         ORDER BY updated_at, id LIMIT ?4",
+        params![before, after.map_or(i64::MIN, |a| a.0.as_millis()), after.map_or("", |a| a.1.as_str()), limit],
+        |r| Ok((r.get("updated_at")?, r.get("id")?)),
+    )
+}
+
 /// Running runs that were not touched since `before`, oldest first.
 pub fn list_running_before(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result<Vec<Run>, Problem> {
     tx.query(
@@ -193,6 +213,26 @@ pub fn list_events(tx: &Tx<'_>, run: &RunId, after: u32, limit: u32) -> Result<V
                 data: r.get::<Json<JsonValue>>("data")?.0,
             })
         },
+    )
+}
+
+/// The assignments that a run asked for: visit, step, assignment.
+pub fn list_requested_assignments(tx: &Tx<'_>, run: &RunId) -> Result<Vec<(u32, String, AssignmentId)>, Problem> {
+    tx.query(
+        "SELECT data ->> '$.visit' AS visit, step_id, data ->> '$.assignmentId' AS assignment_id FROM run_event
+         WHERE run_id = ?1 AND kind = 'effect.requested' AND step_id IS NOT NULL
+           AND data ->> '$.assignmentId' IS NOT NULL AND data ->> '$.visit' IS NOT NULL ORDER BY seq",
+        params![run],
+        |r| Ok((r.get("visit")?, r.get("step_id")?, r.get("assignment_id")?)),
+    )
+}
+
+/// Whether a step took this outcome of its effect into account before it was left.
+pub fn knew_outcome(tx: &Tx<'_>, run: &RunId, visit: u32, outcome: &str) -> Result<bool, Problem> {
+    tx.scalar(
+        "SELECT EXISTS (SELECT 1 FROM run_step WHERE run_id = ?1 AND visit = ?2
+                        AND (status = 'completed' OR (status = 'failed' AND error_code = ?3)))",
+        params![run, visit, outcome],
     )
 }
 
@@ -259,6 +299,15 @@ pub fn update_step(tx: &Tx<'_>, run: &RunId, visit: u32, status: &str, attempt: 
     tx.execute(
         "UPDATE run_step SET status = ?3, attempt = coalesce(?4, attempt) WHERE run_id = ?1 AND visit = ?2",
         params![run, visit, status, attempt],
+    )?;
+    Ok(())
+}
+
+/// Stores that a step failed, unless it is over already.
+pub fn fail_open_step(tx: &Tx<'_>, run: &RunId, visit: u32) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE run_step SET status = 'failed', ended_at = ?3 WHERE run_id = ?1 AND visit = ?2 AND ended_at IS NULL",
+        params![run, visit, tx.now()],
     )?;
     Ok(())
 }

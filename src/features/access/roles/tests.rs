@@ -1,0 +1,182 @@
+//! Changing and retiring what is granted, with people who hold it.
+
+use serde_json::{Value, json};
+
+use super::ops::{NewRole, retire_role, update_role};
+use super::{Role, RoleStatus, store};
+use crate::base::id::{EntitlementId, RoleId};
+use crate::base::problem::Problem;
+use crate::features::access::assignments::AssignmentState;
+use crate::features::access::entitlements::ops::{NewEntitlement, retire_entitlement, update_entitlement};
+use crate::features::access::entitlements::{Entitlement, EntitlementStatus, store as entitlements};
+use crate::features::access::testing::{Bench, by};
+use crate::params;
+
+impl Bench {
+    async fn stored_role(&self, id: &RoleId) -> Role {
+        let id = id.clone();
+        self.store.read(move |tx| store::get_role(tx, &id)).await.unwrap()
+    }
+
+    async fn change_role(&self, id: &RoleId, change: fn(&mut NewRole)) -> Result<Role, Problem> {
+        let old = self.stored_role(id).await;
+        let mut new = NewRole {
+            name: old.name,
+            description: old.description,
+            owner_id: old.owner_id,
+            default_duration_days: old.default_duration_days,
+            required_document_types: old.required_document_types,
+            entitlement_ids: old.entitlements.into_iter().map(|e| e.id).collect(),
+        };
+        change(&mut new);
+        let id = id.clone();
+        self.write(move |tx| update_role(tx, &by(), &id, new.clone())).await
+    }
+
+    async fn change_entitlement(
+        &self,
+        id: &EntitlementId,
+        change: fn(&mut NewEntitlement),
+    ) -> Result<Entitlement, Problem> {
+        let wanted = id.clone();
+        let old = self.store.read(move |tx| entitlements::get_entitlement(tx, &wanted)).await.unwrap();
+        let mut new = NewEntitlement {
+            name: old.name,
+            connector_id: old.connector_id,
+            provision: old.provision,
+            deprovision: old.deprovision,
+            check: old.check,
+        };
+        change(&mut new);
+        let id = id.clone();
+        self.write(move |tx| update_entitlement(tx, &by(), &id, new.clone())).await
+    }
+
+    /// How often an action stands in the audit log.
+    async fn audited(&self, action: &'static str) -> u32 {
+        self.store
+            .read(move |tx| tx.scalar("SELECT count(*) FROM audit_log WHERE action = ?1", params![action]))
+            .await
+            .unwrap()
+    }
+}
+
+#[tokio::test]
+async fn a_changed_role_counts_for_those_who_get_it_from_then_on() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &[]).await;
+    bench.role("other", &entitlement, &[]).await;
+    let held = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    let changed = bench
+        .change_role(&role, |new| {
+            new.name = "Reader of data".to_owned();
+            new.required_document_types = vec!["certificate".to_owned()];
+            new.entitlement_ids.clear();
+        })
+        .await
+        .unwrap();
+    assert_eq!(json!(bench.stored_role(&role).await), json!(changed));
+    assert_eq!((changed.name.as_str(), changed.entitlements.len()), ("Reader of data", 0));
+    // Who held it before keeps what they have, and loses it at the end.
+    assert_eq!(bench.assignment(&held).await.state, AssignmentState::Active);
+    assert!(bench.grant(&role, None).await.unwrap_err().to_string().contains("certificate"));
+    bench.revoke(&held).await;
+    bench.run().await;
+    assert!(!bench.holds());
+    assert_eq!(bench.assignment(&held).await.state, AssignmentState::Revoked);
+    let taken = bench.change_role(&role, |new| new.name = "other".to_owned()).await.unwrap_err();
+    assert_eq!(taken.status(), 409);
+    assert_eq!(bench.audited("role.updated").await, 1);
+}
+
+#[tokio::test]
+async fn a_retired_role_is_not_granted_and_who_holds_it_keeps_it() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &[]).await;
+    let held = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    for expected in [Ok(RoleStatus::Retired), Err(409)] {
+        let id = role.clone();
+        let retired = bench.write(move |tx| retire_role(tx, &by(), &id)).await;
+        assert_eq!(retired.map(|r| r.status).map_err(|p| p.status()), expected);
+    }
+    let listed = bench.store.read(|tx| store::list_roles(tx, None, 10)).await.unwrap();
+    assert_eq!(json!(listed)[0]["status"], "retired");
+    assert!(bench.grant(&role, None).await.unwrap_err().to_string().contains("retired"));
+    assert_eq!(bench.change_role(&role, |_| ()).await.unwrap_err().status(), 409);
+    assert!(bench.holds());
+    bench.revoke(&held).await;
+    bench.run().await;
+    assert!(!bench.holds());
+    assert_eq!(bench.audited("role.retired").await, 1);
+}
+
+/// Commands that somebody was given with are those that take it away: they do not change under them.
+#[tokio::test]
+async fn the_commands_of_an_entitlement_that_is_held_do_not_change() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &[]).await;
+    let held = bench.grant(&role, None).await.unwrap();
+    let other_account = |new: &mut NewEntitlement| new.deprovision.params = json!({ "account": "somebody-else" });
+    // Queued, given, and on its way out: each is held.
+    for step in 0..3 {
+        let refused = bench.change_entitlement(&entitlement, other_account).await.unwrap_err();
+        assert_eq!(refused.status(), 409, "{step}");
+        assert!(refused.to_string().contains("retire this one"), "{refused}");
+        match step {
+            0 => bench.run().await,
+            1 => bench.revoke(&held).await,
+            _ => {}
+        }
+    }
+    let renamed = bench.change_entitlement(&entitlement, |new| new.name = "Group of the project".to_owned()).await;
+    assert_eq!(renamed.unwrap().name, "Group of the project");
+    bench.run().await;
+    assert!(!bench.holds());
+    let changed = bench.change_entitlement(&entitlement, other_account).await.unwrap();
+    assert_eq!(changed.deprovision.params["account"], Value::from("somebody-else"));
+    assert_eq!(bench.audited("entitlement.updated").await, 2);
+}
+
+#[tokio::test]
+async fn a_retired_entitlement_is_given_no_more_and_stays_with_who_has_it() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let role = bench.role("reader", &entitlement, &[]).await;
+    let held = bench.grant(&role, None).await.unwrap();
+    bench.run().await;
+    for expected in [Ok(EntitlementStatus::Retired), Err(409)] {
+        let id = entitlement.clone();
+        let retired = bench.write(move |tx| retire_entitlement(tx, &by(), &id)).await;
+        assert_eq!(retired.map(|e| e.status).map_err(|p| p.status()), expected);
+    }
+    assert_eq!(json!(bench.stored_role(&role).await)["entitlements"][0]["status"], "retired");
+    assert!(bench.grant(&role, None).await.unwrap_err().to_string().contains("retired"));
+    // The role may keep naming it; a role that did not may not begin to.
+    bench.change_role(&role, |new| new.description = "old".to_owned()).await.unwrap();
+    bench.change_role(&role, |new| new.entitlement_ids.clear()).await.unwrap();
+    let id = entitlement.clone();
+    let again = bench
+        .write(move |tx| {
+            let new = NewRole {
+                name: "second".to_owned(),
+                description: String::new(),
+                owner_id: None,
+                default_duration_days: None,
+                required_document_types: Vec::new(),
+                entitlement_ids: vec![id.clone()],
+            };
+            super::ops::create_role(tx, &by(), new)
+        })
+        .await;
+    assert_eq!(again.unwrap_err().status(), 422);
+    assert!(bench.holds());
+    bench.revoke(&held).await;
+    bench.run().await;
+    assert!(!bench.holds());
+    assert_eq!(bench.audited("entitlement.retired").await, 1);
+}
