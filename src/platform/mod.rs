@@ -7,6 +7,7 @@ pub mod lifecycle;
 pub mod mail;
 pub mod outbound;
 pub mod queue;
+pub mod redis;
 pub mod secrets;
 pub mod store;
 pub mod telemetry;

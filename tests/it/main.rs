@@ -11,6 +11,8 @@ mod demo;
 mod notifications;
 mod permissions;
 mod pool;
+mod queue_conformance;
+mod queue_redis;
 mod schema;
 mod serve;
 mod support;

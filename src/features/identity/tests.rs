@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::accounts::password::Passwords;
 use super::sessions::ops::Identity;
+use super::sessions::place::EmbeddedSessions;
 use super::setup::Setup;
 use super::{accounts, api, people};
 use crate::base::access::Principal;
@@ -23,7 +24,7 @@ use crate::base::time::Timestamp;
 use crate::features::audit::{AuditJournal, ops as audit_ops};
 use crate::features::health;
 use crate::features::health::Check;
-use crate::features::health::checks::{Checks, Probe};
+use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::platform::clock::{ManualClock, SystemIds};
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{Frame, wrap};
@@ -67,7 +68,8 @@ async fn fixture(worker: Check) -> Fixture {
     store.write(move |tx| audit_ops::ensure_genesis(tx, &origin, "key", "0")).await.expect("genesis");
     let identity = Identity {
         store: store.clone(),
-        sessions: sessions.clone(),
+        sessions: Arc::new(EmbeddedSessions::new(sessions.clone())),
+        clock: shared.clone(),
         ids: Arc::new(SystemIds),
         passwords: Passwords::default(),
     };
@@ -78,7 +80,7 @@ async fn fixture(worker: Check) -> Fixture {
         .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false }))
         .merge(people::api::routes(people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), sessions, vec![("worker", probe)]),
+            checks: Checks::new(store.clone(), Backing::Embedded(sessions), vec![("worker", probe)]),
             stopping: stopping.clone(),
             store,
             started_at: Timestamp::from_millis(0),

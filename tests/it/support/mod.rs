@@ -1,6 +1,8 @@
 //! What the tests share: the real binary as a process, waiting for facts.
 
 pub mod connectors;
+pub mod queue;
+pub mod redis;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use serde_json::json;
 use subtle::ConstantTimeEq as _;
 
-use super::{ABSOLUTE, IDLE, Session, TOUCH, store};
+use super::place::SharedSessions;
+use super::{Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
-use crate::base::id::{Ids, SharedIds};
+use crate::base::clock::SharedClock;
+use crate::base::id::{Ids, SessionId, SharedIds, TypedId};
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
@@ -22,7 +24,9 @@ pub struct Identity {
     /// The business database: people, accounts, tokens.
     pub store: Store,
     /// Where sessions are.
-    pub sessions: Store,
+    pub sessions: SharedSessions,
+    /// Theirs.
+    pub clock: SharedClock,
     /// For tokens.
     pub ids: SharedIds,
     /// Hashes passwords.
@@ -71,25 +75,17 @@ impl Identity {
         let secret = new_secret(self.ids.as_ref());
         let csrf = new_secret(self.ids.as_ref());
         let hash = token_hash(&secret);
-        let (account_id, epoch, from) = (account.id.clone(), account.epoch, address.clone());
-        let session = self
-            .sessions
-            .write(move |tx| {
-                let now = tx.now();
-                store::delete_over(tx, now.minus(IDLE), now.minus(ABSOLUTE))?;
-                let session = Session {
-                    id: tx.new_id(),
-                    account_id: account_id.clone(),
-                    epoch,
-                    csrf: csrf.clone(),
-                    address: from.clone(),
-                    created_at: now,
-                    last_seen_at: now,
-                };
-                store::insert_session(tx, &session, &hash)?;
-                Ok(session)
-            })
-            .await?;
+        let now = self.clock.now();
+        let session = Session {
+            id: SessionId::generate(now, self.ids.as_ref()),
+            account_id: account.id.clone(),
+            epoch: account.epoch,
+            csrf,
+            address: address.clone(),
+            created_at: now,
+            last_seen_at: now,
+        };
+        self.sessions.insert(session.clone(), hash).await?;
         let principal = self
             .store
             .write(move |tx| {
@@ -104,22 +100,16 @@ impl Identity {
 
     /// Ends the session behind a cookie.
     pub async fn sign_out(&self, secret: &str) -> Result<(), Problem> {
-        let hash = token_hash(secret);
-        self.sessions
-            .write(move |tx| {
-                if let Some(session) = store::find_session(tx, &hash)? {
-                    store::delete_session(tx, &session.id, &session.account_id)?;
-                }
-                Ok(())
-            })
-            .await
+        match self.sessions.find(token_hash(secret)).await? {
+            Some(session) => self.sessions.remove(session.id, session.account_id).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The session behind a cookie, unless it is over.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
-        let hash = token_hash(secret);
-        let found = self.sessions.read_first(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
-        Ok(found.and_then(|(session, now)| (!session.is_over(now)).then_some(session)))
+        let found = self.sessions.find(token_hash(secret)).await?;
+        Ok(found.filter(|session| !session.is_over(self.clock.now())))
     }
 
     async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
@@ -139,7 +129,7 @@ impl Identity {
             }
         }
         if now >= session.last_seen_at.plus(TOUCH) {
-            self.sessions.write(move |tx| store::touch_session(tx, &session.id)).await?;
+            self.sessions.touch(session, token_hash(secret), now).await?;
         }
         Ok(Some(principal))
     }
