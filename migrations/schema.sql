@@ -292,7 +292,7 @@ CREATE TABLE job (
     created_at    INTEGER NOT NULL,
     processed_on  INTEGER,
     finished_on   INTEGER
-) STRICT;
+, queue_ref TEXT) STRICT;
 
 CREATE INDEX job_finished ON job (state, finished_on, id) WHERE state IN ('done', 'failed');
 
@@ -303,6 +303,44 @@ CREATE INDEX job_held ON job (run_at, id) WHERE state = 'held';
 CREATE UNIQUE INDEX job_key ON job (key) WHERE key IS NOT NULL;
 
 CREATE INDEX job_name ON job (name, id);
+
+CREATE UNIQUE INDEX job_queue_ref ON job (queue_ref) WHERE queue_ref IS NOT NULL;
+
+CREATE TABLE job_attempt (
+    job_id     TEXT    NOT NULL REFERENCES job (id) ON DELETE CASCADE,
+    -- The attempt's number in the ledger; never used twice.
+    fence      INTEGER NOT NULL,
+    -- Which attempt it was, counted from 1; a job that starts over counts from 1 again.
+    attempt    INTEGER NOT NULL,
+    started_at INTEGER,
+    ended_at   INTEGER NOT NULL,
+    reason     TEXT    NOT NULL,
+    -- The attempts of a job, newest first.
+    PRIMARY KEY (job_id, fence)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE job_bulk (
+    id          TEXT    NOT NULL PRIMARY KEY,
+    action      TEXT    NOT NULL CHECK (action IN ('retry', 'retry-once', 'remove', 'promote')),
+    filter      TEXT    NOT NULL,
+    requested_by TEXT   NOT NULL,
+    -- Jobs that matched when it was asked for.
+    total       INTEGER NOT NULL,
+    seen        INTEGER NOT NULL DEFAULT 0,
+    changed     INTEGER NOT NULL DEFAULT 0,
+    -- The job looked at last; the next page is older.
+    cursor      TEXT,
+    created_at  INTEGER NOT NULL,
+    finished_at INTEGER
+) STRICT;
+
+CREATE TABLE job_queue (
+    one      INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    -- Names this installation to a Redis that others may use, too.
+    instance TEXT    NOT NULL,
+    -- 1 while nothing may start. For the embedded queue; in Redis BullMQ keeps it.
+    paused   INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1))
+) STRICT;
 
 CREATE TABLE job_schedule (
     name         TEXT    NOT NULL PRIMARY KEY,

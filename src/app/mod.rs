@@ -20,12 +20,15 @@ use crate::features::backup;
 use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
+use crate::features::identity::sessions::place::EmbeddedSessions;
+use crate::features::identity::sessions::redis::RedisSessions;
 use crate::features::identity::setup::Setup;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::faults::Faults;
 use crate::platform::outbound::{Outbound, OutboundSettings};
-use crate::platform::queue::{JobHandler, Registry};
+use crate::platform::queue::{BulkHandler, JobHandler, Registry};
+use crate::platform::redis::{Redis, RedisSettings};
 use crate::platform::secrets::SecretBox;
 use crate::platform::store::{Durability, Geometry, MigrationSet, Options, Store};
 
@@ -58,6 +61,8 @@ pub struct App {
     pub outbound: Outbound,
     /// Every job handler.
     pub registry: Registry,
+    /// Full-spec mode: where queue and sessions are.
+    pub redis: Option<Redis>,
 }
 
 /// TLS needs its cryptography chosen once per process.
@@ -79,6 +84,7 @@ impl App {
             .business
             .write(move |tx| audit_ops::ensure_genesis(tx, &origin, &verifier, env!("CARGO_PKG_VERSION")))
             .await?;
+        let redis = redis(&config)?;
         let outbound = Outbound::new(OutboundSettings {
             allow_loopback: config.server.outbound_allow_loopback,
             extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
@@ -88,7 +94,11 @@ impl App {
         let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
-            sessions: stores.queue.clone(),
+            sessions: match &redis {
+                Some(redis) => Arc::new(RedisSessions::new(redis.clone())),
+                None => Arc::new(EmbeddedSessions::new(stores.queue.clone())),
+            },
+            clock: Arc::clone(&clock),
             ids: Arc::clone(&ids),
             session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
@@ -108,6 +118,7 @@ impl App {
             setup,
             outbound,
             registry,
+            redis,
         })
     }
 
@@ -117,6 +128,17 @@ impl App {
         self.logs.close().await;
         self.store.close().await;
     }
+}
+
+/// Redis as configured; connects with the first command.
+fn redis(config: &Config) -> Result<Option<Redis>, Problem> {
+    let Some(url) = &config.redis.url else { return Ok(None) };
+    let settings = RedisSettings {
+        url: url.expose().to_owned(),
+        prefix: config.redis.prefix.clone(),
+        extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
+    };
+    Redis::new(&settings).map(Some)
 }
 
 struct Stores {
@@ -221,6 +243,7 @@ fn handlers(
         started: routes::started_settings(config).log_retention_days,
     }));
     all.push(mail_handler(config, outbound)?);
+    all.push(Arc::new(BulkHandler));
     Ok(all)
 }
 

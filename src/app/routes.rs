@@ -11,7 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use crate::config::Config;
 use crate::features::health::Check;
-use crate::features::health::checks::{Checks, Probe};
+use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{access, audit, connectors, health, identity, jobs, notifications, settings, syslog, workflow};
@@ -113,7 +113,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), app.queue_store.clone(), live.probes.clone()),
+            checks: Checks::new(store.clone(), backing(app), live.probes.clone()),
             stopping: live.stopping.clone(),
             store: store.clone(),
             started_at: app.clock.now(),
@@ -143,6 +143,13 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
         .merge(access::routes(access::AccessApi { store: store.clone() }))
         .merge(workflow::routes(workflow::WorkflowApi { store }))
+}
+
+fn backing(app: &App) -> Backing {
+    match &app.redis {
+        Some(redis) => Backing::Redis(redis.clone()),
+        None => Backing::Embedded(app.queue_store.clone()),
+    }
 }
 
 /// Worker and scheduler decide; the others only tell.

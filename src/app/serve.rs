@@ -99,6 +99,10 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
     let tls = config.server.tls.as_ref().map(|(cert, key)| tls::server_config(cert, key)).transpose()?;
     let app = App::open(config, clock, Arc::new(SystemIds)).await?;
     tokio::spawn(syslog::ops::collect(app.logs.clone(), records));
+    if let Some(redis) = &app.redis {
+        redis.wait_until_up().await?;
+        redis.check_server(app.config.app_env == AppEnv::Production).await?;
+    }
     // Downtime is not lack of progress: every running run is taken up again before a schedule fires.
     let boot = app.clock.now();
     while app.store.write(move |tx| workflow::runs::ops::resume_page(tx, boot)).await? > 0 {}
@@ -108,6 +112,7 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
             queue_store: app.queue_store.clone(),
             registry: app.registry.clone(),
             concurrency: app.config.operation.job_concurrency,
+            redis: app.redis.clone(),
         })
         .await?,
     );

@@ -8,6 +8,7 @@ pub mod lifecycle;
 pub mod mail;
 pub mod outbound;
 pub mod queue;
+pub mod redis;
 pub mod sealed;
 pub mod secrets;
 pub mod store;

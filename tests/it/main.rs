@@ -14,6 +14,8 @@ mod events;
 mod notifications;
 mod permissions;
 mod pool;
+mod queue_conformance;
+mod queue_redis;
 mod schema;
 mod serve;
 mod support;

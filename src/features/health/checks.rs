@@ -10,6 +10,7 @@ use super::{Check, CheckStatus, Health, overall};
 use crate::base::problem::Problem;
 use crate::features::audit;
 use crate::params;
+use crate::platform::redis::Redis;
 use crate::platform::store::Store;
 
 /// A check that takes longer is down.
@@ -29,6 +30,38 @@ const DISK_FULL: u64 = 256 * 1024;
 /// A check that another part supplies; it answers at once.
 pub type Probe = Arc<dyn Fn() -> Check + Send + Sync>;
 
+/// What stands behind `redis`: where the queue and the sessions are.
+#[derive(Debug, Clone)]
+pub enum Backing {
+    /// `queue.db`.
+    Embedded(Store),
+    /// A Redis server.
+    Redis(Redis),
+}
+
+impl Backing {
+    #[allow(clippy::disallowed_methods, reason = "latency is monotonic")]
+    async fn check(&self) -> Check {
+        match self {
+            Self::Embedded(store) => Check { backend: Some("embedded"), ..round_trip(store).await },
+            Self::Redis(redis) => {
+                let began = Instant::now();
+                let answer = redis.ping().await;
+                let fault = answer.err().map(|p| match p {
+                    Problem::Internal(_) => "Redis answers with an error; see the log".to_owned(),
+                    other => other.to_string(),
+                });
+                Check { backend: Some("redis"), latency_ms: Some(millis(began)), ..Check::of(fault) }
+            }
+        }
+    }
+}
+
+/// To a tenth.
+fn millis(began: Instant) -> f64 {
+    (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0
+}
+
 /// Asks the parts.
 #[derive(Clone)]
 pub struct Checks {
@@ -37,17 +70,17 @@ pub struct Checks {
 
 struct Inner {
     store: Store,
-    sessions: Store,
+    backing: Backing,
     probes: Vec<(&'static str, Probe)>,
     started: Instant,
     last: Mutex<Option<(Instant, Health)>>,
 }
 
 impl Checks {
-    /// Checks of the two stores and of what `probes` say.
+    /// Checks of the database, of what backs queue and sessions, and of what `probes` say.
     #[allow(clippy::disallowed_methods, reason = "uptime and latency are monotonic")]
-    pub fn new(store: Store, sessions: Store, probes: Vec<(&'static str, Probe)>) -> Self {
-        let inner = Inner { store, sessions, probes, started: Instant::now(), last: Mutex::new(None) };
+    pub fn new(store: Store, backing: Backing, probes: Vec<(&'static str, Probe)>) -> Self {
+        let inner = Inner { store, backing, probes, started: Instant::now(), last: Mutex::new(None) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -71,19 +104,18 @@ impl Checks {
     }
 
     async fn ask(&self) -> Health {
-        let (mut database, mut embedded, audit, (disk, full)) = tokio::join!(
+        let (mut database, backing, audit, (disk, full)) = tokio::join!(
             round_trip(&self.inner.store),
-            round_trip(&self.inner.sessions),
+            self.inner.backing.check(),
             audit_head(&self.inner.store),
             disk(&self.inner.store),
         );
-        embedded.backend = Some("embedded");
         if full && database.status == CheckStatus::Ok {
             let detail = "the disk that holds the data directory is full; free some space".to_owned();
             database = Check { latency_ms: database.latency_ms, ..Check::of(Some(detail)) };
         }
         let mut checks =
-            BTreeMap::from([("database", database), ("redis", embedded), ("audit", audit), ("disk", disk)]);
+            BTreeMap::from([("database", database), ("redis", backing), ("audit", audit), ("disk", disk)]);
         for (name, probe) in &self.inner.probes {
             checks.insert(name, probe());
         }
@@ -112,7 +144,7 @@ async fn round_trip(store: &Store) -> Check {
         Err(_) => Some("no answer within 2 s".to_owned()),
     };
     let mut check = Check::of(fault);
-    check.latency_ms = Some((began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0);
+    check.latency_ms = Some(millis(began));
     check
 }
 

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
 use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
-use super::sessions::{self, ABSOLUTE, Session};
+use super::sessions::{ABSOLUTE, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
 use crate::base::id::{AccountId, PersonId, RequestId, SessionId, TokenId};
@@ -237,11 +237,8 @@ struct SessionList {
 #[utoipa::path(get, path = "/api/auth/sessions", tag = "sign-in", responses((status = 200, body = SessionList)))]
 async fn list_sessions(caller: Caller, State(api): State<IdentityApi>) -> Result<Json<SessionList>, Failure> {
     let account = own_account(&caller)?;
-    let (rows, now) = api
-        .identity
-        .sessions
-        .read(move |tx| Ok((sessions::store::list_sessions(tx, &account)?, tx.now())))
-        .await?;
+    let rows = api.identity.sessions.list(account).await?;
+    let now = api.identity.clock.now();
     let items = rows.into_iter().filter(|s| !s.is_over(now)).map(|s| SessionInfo {
         expires_at: s.expires_at(),
         id: s.id,

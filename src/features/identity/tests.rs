@@ -15,6 +15,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::accounts::password::Passwords;
 use super::sessions::ops::{Identity, SessionKey};
+use super::sessions::place::EmbeddedSessions;
 use super::setup::Setup;
 use super::{accounts, api, people};
 use crate::base::access::Principal;
@@ -23,7 +24,7 @@ use crate::base::time::Timestamp;
 use crate::features::audit::{AuditJournal, ops as audit_ops};
 use crate::features::health;
 use crate::features::health::Check;
-use crate::features::health::checks::{Checks, Probe};
+use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::platform::clock::{ManualClock, SystemIds};
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{Frame, wrap};
@@ -36,6 +37,7 @@ struct Fixture {
     router: Router,
     clock: Arc<ManualClock>,
     identity: Identity,
+    sessions: Store,
     setup: Setup,
     stopping: CancellationToken,
     dir: tempfile::TempDir,
@@ -67,7 +69,8 @@ async fn fixture(worker: Check) -> Fixture {
     store.write(move |tx| audit_ops::ensure_genesis(tx, &origin, "key", "0")).await.expect("genesis");
     let identity = Identity {
         store: store.clone(),
-        sessions: sessions.clone(),
+        sessions: Arc::new(EmbeddedSessions::new(sessions.clone())),
+        clock: shared.clone(),
         ids: Arc::new(SystemIds),
         session_key: SessionKey::new("the key of the tests"),
         passwords: Passwords::default(),
@@ -79,7 +82,7 @@ async fn fixture(worker: Check) -> Fixture {
         .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false }))
         .merge(people::api::routes(people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), sessions, vec![("worker", probe)]),
+            checks: Checks::new(store.clone(), Backing::Embedded(sessions.clone()), vec![("worker", probe)]),
             stopping: stopping.clone(),
             store,
             started_at: Timestamp::from_millis(0),
@@ -100,7 +103,7 @@ async fn fixture(worker: Check) -> Fixture {
         body_time: Duration::from_millis(300),
     };
     let router = wrap(routes.fallback(ui::serve), frame);
-    Fixture { router, clock, identity, setup, stopping, dir }
+    Fixture { router, clock, identity, sessions, setup, stopping, dir }
 }
 
 impl Fixture {
@@ -352,7 +355,7 @@ async fn sessions_are_kept_under_the_session_secret() {
     };
     assert!(found("the key of the tests", secret).await);
     assert!(!found("another key of the tests", secret).await);
-    let kept: Vec<u8> = f.identity.sessions.read(|tx| tx.scalar("SELECT hash FROM session", &[])).await.expect("reads");
+    let kept: Vec<u8> = f.sessions.read(|tx| tx.scalar("SELECT hash FROM session", &[])).await.expect("reads");
     assert_ne!(kept, accounts::ops::token_hash(secret), "the hash alone would tell which cookie it is");
     assert_eq!(format!("{:?}", f.identity.session_key), "(secret)");
 }

@@ -111,7 +111,7 @@ async fn list_jobs(
             Problem::field("cursor", "expected nextCursor of the page before")
         })?),
     };
-    let filter = JobFilter { state: params.state, name: params.name, q: params.q };
+    let filter = JobFilter { state: params.state, name: params.name, q: params.q, ..JobFilter::default() };
     let rows = api
         .store
         .read(move |tx| views::list_jobs(tx, &filter, before.as_ref(), limit + 1))

@@ -12,6 +12,7 @@
 
 use std::convert::Infallible;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -30,19 +31,17 @@ use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Notify, mpsc};
 use tower::layer::util::Identity;
 
+use super::control;
 use super::ledger::{self, Ticket, ulid_of};
 use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
 use super::queue_db::{self, Settle};
 use super::runner::{Outcome, PAUSE, Runner, Stop};
-use super::slots::{Slot, Slots};
+use super::slots::{Slot, Slots, let_go};
 use crate::base::clock::SharedClock;
 use crate::base::id::JobId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::store::Store;
-
-/// After the cut, how long what is left of an attempt may take to let go.
-const LET_GO: Duration = Duration::from_secs(2);
 
 /// The queue on `queue.db`. Clones share it.
 #[derive(Clone)]
@@ -64,6 +63,7 @@ struct Inner {
     strays: Strays,
     trouble: Trouble,
     dead: Mutex<Option<String>>,
+    paused: AtomicBool,
 }
 
 type Receiver = Arc<Mutex<mpsc::UnboundedReceiver<Claimed>>>;
@@ -86,6 +86,7 @@ impl ApalisQueue {
         let worker = format!("tenure:{boot}");
         let name = worker.clone();
         setup.store.write(move |tx| queue_db::take_over(tx, &name)).await?;
+        let paused = setup.ledger.read(control::is_paused).await?;
         let (sender, receiver) = mpsc::unbounded_channel();
         let wake = Arc::new(Notify::new());
         Ok(Self {
@@ -103,6 +104,7 @@ impl ApalisQueue {
                 strays: Strays::default(),
                 trouble: Trouble::default(),
                 dead: Mutex::new(None),
+                paused: AtomicBool::new(paused),
             }),
         })
     }
@@ -182,7 +184,7 @@ impl ApalisQueue {
             self.settle(ulid_of(&id), Settle::Release).await;
         }
         let free = inner.slots.free();
-        if free.all == 0 {
+        if free.all == 0 || inner.paused.load(Ordering::Acquire) {
             return Ok(Next::At(None));
         }
         let (due, now) = inner.store.read(move |tx| Ok((queue_db::next_due(tx, free)?, tx.now()))).await?;
@@ -270,11 +272,6 @@ impl ApalisQueue {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "the last moments of the process, not a rule's time")]
-async fn let_go(idle: impl Future<Output = ()>) -> Result<(), tokio::time::error::Elapsed> {
-    tokio::time::timeout(LET_GO, idle).await
-}
-
 impl Queue for ApalisQueue {
     fn add(&self, tickets: Vec<Ticket>) -> QueueFuture<'_, ()> {
         Box::pin(async move {
@@ -292,8 +289,21 @@ impl Queue for ApalisQueue {
         Box::pin(self.inner.store.write(move |tx| queue_db::remove(tx, &id)))
     }
 
-    fn list_known(&self) -> QueueFuture<'_, Vec<JobId>> {
+    fn list_known(&self) -> QueueFuture<'_, Vec<String>> {
         Box::pin(self.inner.store.read(queue_db::list_known))
+    }
+
+    fn pause(&self, paused: bool) -> QueueFuture<'_, ()> {
+        Box::pin(async move {
+            self.inner.ledger.write(move |tx| control::set_paused(tx, paused)).await?;
+            self.inner.paused.store(paused, Ordering::Release);
+            self.inner.wake.notify_one();
+            Ok(())
+        })
+    }
+
+    fn is_paused(&self) -> QueueFuture<'_, bool> {
+        Box::pin(std::future::ready(Ok(self.inner.paused.load(Ordering::Acquire))))
     }
 
     fn counts(&self) -> QueueFuture<'_, QueueCounts> {
@@ -316,7 +326,7 @@ impl Queue for ApalisQueue {
 ///
 /// Its `setup()` would set `synchronous=OFF`, so only its migrations run. The file exists already,
 /// with our page layout. The index `LIdx` makes every acknowledgement walk all rows of a worker.
-async fn prepare_tables(path: &Path) -> Result<(), Problem> {
+pub(super) async fn prepare_tables(path: &Path) -> Result<(), Problem> {
     let failed = |e: String| Problem::internal(format!("preparing {}: {e}", path.display()));
     let mut conn = SqliteConnectOptions::new()
         .filename(path)

@@ -1,6 +1,7 @@
 //! The queue of tests: runs due jobs when asked, on the caller's task, by the caller's clock.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ledger::{self, Ticket};
@@ -18,11 +19,14 @@ use crate::platform::store::Store;
 
 /// Waiting jobs with their instants.
 #[derive(Debug, Default)]
-struct Waiting(Mutex<BTreeMap<JobId, Timestamp>>);
+struct Waiting {
+    jobs: Mutex<BTreeMap<JobId, Timestamp>>,
+    paused: AtomicBool,
+}
 
 impl Waiting {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<JobId, Timestamp>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -78,10 +82,16 @@ impl InlineQueue {
                 waiting.iter().filter(|(_, at)| **at <= now).min_by_key(|(id, at)| (**at, (*id).clone()))
                     .map(|(id, _)| id.clone())
             };
-            let Some(id) = next else { return Ok(attempts) };
+            let paused = self.inner.waiting.paused.load(Ordering::Acquire);
+            let Some(id) = next.filter(|_| !paused) else { return Ok(attempts) };
             self.attempt(&id).await?;
             attempts += 1;
         }
+    }
+
+    /// Holds all jobs back, or lets them go on.
+    pub fn pause(&self, paused: bool) {
+        self.inner.waiting.paused.store(paused, Ordering::Release);
     }
 
     /// Makes a job of this name with an empty payload and runs it, it alone, once.
@@ -149,9 +159,18 @@ impl Queue for InlinePort {
         Box::pin(std::future::ready(Ok(removed)))
     }
 
-    fn list_known(&self) -> QueueFuture<'_, Vec<JobId>> {
-        let known = self.waiting.lock().keys().cloned().collect();
+    fn list_known(&self) -> QueueFuture<'_, Vec<String>> {
+        let known = self.waiting.lock().keys().map(ToString::to_string).collect();
         Box::pin(std::future::ready(Ok(known)))
+    }
+
+    fn pause(&self, paused: bool) -> QueueFuture<'_, ()> {
+        self.waiting.paused.store(paused, Ordering::Release);
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn is_paused(&self) -> QueueFuture<'_, bool> {
+        Box::pin(std::future::ready(Ok(self.waiting.paused.load(Ordering::Acquire))))
     }
 
     fn counts(&self) -> QueueFuture<'_, QueueCounts> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use serde_json::Value as JsonValue;
 
-use super::{JobDraft, retry};
+use super::{JobDraft, attempts, retry};
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -201,7 +201,11 @@ pub(super) fn mark_attempt_failed(
                  WHERE id = ?1 AND fence = ?2 AND state = 'handed' AND active = 1",
                 params![claim.id, claim.fence, claim.attempt, reason, at],
             )?;
-            Ok(if n == 1 { AfterFailure::Again(at) } else { AfterFailure::Lost })
+            if n == 0 {
+                return Ok(AfterFailure::Lost);
+            }
+            attempts::record(tx, claim, &reason)?;
+            Ok(AfterFailure::Again(at))
         }
         None => {
             let ended: Option<Option<String>> = tx.query_opt(
@@ -212,6 +216,7 @@ pub(super) fn mark_attempt_failed(
                 |r| r.get("schedule"),
             )?;
             let Some(schedule) = ended else { return Ok(AfterFailure::Lost) };
+            attempts::record(tx, claim, &reason)?;
             note_schedule(tx, &claim.id, schedule.is_some(), "failed")?;
             Ok(AfterFailure::Failed)
         }
@@ -242,6 +247,7 @@ pub(super) fn recover(tx: &Tx<'_>) -> Result<Recovered, Problem> {
     let max = retry::MAX_ATTEMPTS;
     // A snooze that was cut short between its two steps: the instant is already there.
     tx.execute("UPDATE job SET active = 0 WHERE state = 'held' AND active = 1", params![])?;
+    attempts::record_cut_short(tx, REASON)?;
     let ended: Vec<(JobId, Option<String>)> = tx.query(
         "UPDATE job SET state = 'failed', active = 0, attempts_made = attempts_made + 1,
                         failed_reason = ?1, finished_on = ?2
@@ -269,7 +275,21 @@ pub struct Ticket {
     pub run_at: Timestamp,
     /// Whether it waits for other systems.
     pub calls_out: bool,
+    /// Which handler runs it.
+    pub name: String,
+    /// What the handler is given, as JSON.
+    pub payload: String,
+    /// When the job was made.
+    pub created_at: Timestamp,
+    /// Attempts that ended.
+    pub attempts_made: u32,
+    /// The fence of the last attempt.
+    pub fence: i64,
+    /// The id under which the queue knows it, when somebody else put it there.
+    pub foreign_id: Option<String>,
 }
+
+const TICKET: &str = "id, run_at, name, payload, created_at, attempts_made, fence, queue_ref";
 
 /// Marks up to `limit` due jobs as handed over and answers them, the earliest first.
 pub(super) fn hand_over_due(
@@ -278,10 +298,12 @@ pub(super) fn hand_over_due(
     calls_out: impl Fn(&str) -> bool,
 ) -> Result<Vec<Ticket>, Problem> {
     let mut tickets = tx.query(
-        "UPDATE job SET state = 'handed' WHERE id IN (
-             SELECT id FROM job WHERE state = 'held' AND active = 0 AND run_at <= ?1
-             ORDER BY run_at, id LIMIT ?2)
-         RETURNING id, run_at, name",
+        &format!(
+            "UPDATE job SET state = 'handed' WHERE id IN (
+                 SELECT id FROM job WHERE state = 'held' AND active = 0 AND run_at <= ?1
+                 ORDER BY run_at, id LIMIT ?2)
+             RETURNING {TICKET}"
+        ),
         params![tx.now(), limit],
         |r| ticket(r, &calls_out),
     )?;
@@ -308,8 +330,10 @@ pub(super) fn list_handed(
     calls_out: impl Fn(&str) -> bool,
 ) -> Result<Vec<Ticket>, Problem> {
     tx.query(
-        "SELECT id, run_at, name FROM job
-         WHERE state = 'handed' AND active = 0 AND id > ?1 ORDER BY id LIMIT ?2",
+        &format!(
+            "SELECT {TICKET} FROM job
+             WHERE state = 'handed' AND active = 0 AND id > ?1 ORDER BY id LIMIT ?2"
+        ),
         params![after, limit],
         |r| ticket(r, &calls_out),
     )
@@ -320,21 +344,52 @@ fn ticket(
     calls_out: &impl Fn(&str) -> bool,
 ) -> Result<Ticket, Problem> {
     let name: String = row.get("name")?;
-    Ok(Ticket { id: row.get("id")?, run_at: row.get("run_at")?, calls_out: calls_out(&name) })
+    let foreign: Option<String> = row.get("queue_ref")?;
+    Ok(Ticket {
+        id: row.get("id")?,
+        run_at: row.get("run_at")?,
+        calls_out: calls_out(&name),
+        name,
+        payload: row.get("payload")?,
+        created_at: row.get("created_at")?,
+        attempts_made: row.get("attempts_made")?,
+        fence: row.get("fence")?,
+        foreign_id: foreign.and_then(|f| Some(f.rsplit_once('@')?.0.to_owned())),
+    })
+}
+
+/// Whether the ledger still wants a job run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Yes.
+    Yes,
+    /// It has ended; somebody may have asked the queue for another attempt.
+    Ended,
+    /// It is not there, or held until later.
+    No,
 }
 
 /// Which of these jobs the ledger still wants run.
-pub(super) fn wanted(tx: &Tx<'_>, ids: &[JobId]) -> Result<Vec<bool>, Problem> {
+pub(super) fn wanted(tx: &Tx<'_>, ids: &[JobId]) -> Result<Vec<Wanted>, Problem> {
     ids.iter()
         .map(|id| {
-            let found = tx.query_opt(
-                "SELECT 1 FROM job WHERE id = ?1 AND state = 'handed'",
-                params![id],
-                |_| Ok(()),
-            )?;
-            Ok(found.is_some())
+            let state: Option<String> =
+                tx.query_opt("SELECT state FROM job WHERE id = ?1", params![id], |r| r.get("state"))?;
+            Ok(match state.as_deref() {
+                Some("handed") => Wanted::Yes,
+                Some("done" | "failed") => Wanted::Ended,
+                _ => Wanted::No,
+            })
         })
         .collect()
+}
+
+/// These jobs are known to the queue by their own ids from now on.
+pub(super) fn forget_foreign_ids(tx: &Tx<'_>, ids: &[JobId]) -> Result<(), Problem> {
+    for id in ids {
+        tx.execute("UPDATE job SET queue_ref = NULL WHERE id = ?1", params![id])?;
+    }
+    Ok(())
 }
 
 /// When the next held job is due.
@@ -353,6 +408,10 @@ pub(super) fn trim(tx: &Tx<'_>) -> Result<usize, Problem> {
             params![state, keep],
         )?;
     }
+    tx.execute(
+        "DELETE FROM job_bulk WHERE finished_at IS NOT NULL AND id NOT IN (SELECT id FROM job)",
+        params![],
+    )?;
     Ok(removed)
 }
 

@@ -17,9 +17,15 @@
 //! What a job does; that is a feature's `jobs.rs`. Looking at jobs over HTTP is `features::jobs`.
 
 mod apalis;
+pub mod attempts;
+mod bullmq;
+pub mod bulk;
+mod control;
 mod cx;
+pub mod groups;
 mod inline;
 pub mod ledger;
+mod pickup;
 pub mod port;
 mod queue_db;
 pub mod registry;
@@ -42,6 +48,7 @@ use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 
+pub use bulk::BulkHandler;
 pub use cx::JobCx;
 pub use inline::InlineQueue;
 pub use ledger::{cancel, enqueue};
@@ -131,6 +138,8 @@ pub mod names {
     pub const ADVANCE_RUN: &str = "advance-run";
     /// Brings one grant into the connected system, or takes it out.
     pub const PROVISION_GRANT: &str = "provision-grant";
+    /// Retries, removes or promotes all jobs that match a filter.
+    pub const BULK_JOBS: &str = "bulk-jobs";
     /// Sends one notification by mail.
     pub const SEND_MAIL: &str = "send-mail";
 }

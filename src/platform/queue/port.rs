@@ -2,10 +2,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde::Serialize;
+use tokio::sync::Notify;
 
 use super::ledger::Ticket;
 use crate::base::id::JobId;
@@ -94,8 +95,24 @@ pub trait Queue: Send + Sync + 'static {
     /// Forgets a job that does not run. False when it runs, or is not there.
     fn remove(&self, id: JobId) -> QueueFuture<'_, bool>;
 
-    /// Every job it holds, running ones included.
-    fn list_known(&self) -> QueueFuture<'_, Vec<JobId>>;
+    /// Every job it holds, running ones included, by the id it knows them by.
+    fn list_known(&self) -> QueueFuture<'_, Vec<String>>;
+
+    /// Whether a job that has ended may be waiting here because somebody asked for another attempt.
+    fn may_reopen(&self) -> bool {
+        false
+    }
+
+    /// Rung when the queue may have forgotten jobs; `None` when that cannot happen while it runs.
+    fn forgot(&self) -> Option<Arc<Notify>> {
+        None
+    }
+
+    /// Holds all jobs back, or lets them go on. What runs is not touched.
+    fn pause(&self, paused: bool) -> QueueFuture<'_, ()>;
+
+    /// Whether jobs are held back.
+    fn is_paused(&self) -> QueueFuture<'_, bool>;
 
     /// How many jobs are in which state.
     fn counts(&self) -> QueueFuture<'_, QueueCounts>;

@@ -152,9 +152,9 @@ pub(super) fn remove(tx: &Tx<'_>, id: &JobId) -> Result<bool, Problem> {
 }
 
 /// Every job that is there.
-pub(super) fn list_known(tx: &Tx<'_>) -> Result<Vec<JobId>, Problem> {
+pub(super) fn list_known(tx: &Tx<'_>) -> Result<Vec<String>, Problem> {
     tx.query("SELECT id FROM Jobs WHERE job_type = ?1", params![QUEUE], |r| {
-        Ok(id_of_ulid(&r.get::<String>("id")?))
+        Ok(id_of_ulid(&r.get::<String>("id")?).to_string())
     })
 }
 
@@ -175,4 +175,9 @@ pub(super) fn counts(tx: &Tx<'_>) -> Result<QueueCounts, Problem> {
         },
     )?;
     Ok(found.unwrap_or_default())
+}
+
+/// Forgets every job: another queue carries them now.
+pub(super) fn clear(tx: &Tx<'_>) -> Result<usize, Problem> {
+    tx.execute("DELETE FROM Jobs", params![])
 }

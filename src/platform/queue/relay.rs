@@ -11,9 +11,10 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::ledger;
+use super::ledger::{self, Ticket, Wanted};
 use super::port::{Condition, Queue, Trouble};
 use super::registry::Registry;
 use super::runner::PAUSE;
@@ -28,13 +29,29 @@ const BATCH: u32 = 500;
 /// How often ledger and queue are compared and finished rows trimmed.
 const RECONCILE_EVERY: Duration = Duration::from_secs(60);
 
-/// After this many jobs finished rows are trimmed without waiting for the minute.
+/// After this many jobs finished rows are trimmed at once.
 const TRIM_AFTER: usize = 1000;
+/// After any job they are trimmed within this time.
+const TRIM_WITHIN: Duration = Duration::from_secs(5);
+
+async fn rung(bell: Option<&Notify>) {
+    match bell {
+        Some(bell) => bell.notified().await,
+        None => std::future::pending().await,
+    }
+}
 
 /// What the relay sees to now and then.
 struct Care {
     reconcile_at: Timestamp,
+    trim_at: Option<Timestamp>,
     handed: usize,
+}
+
+impl Care {
+    fn next(&self) -> Timestamp {
+        self.trim_at.map_or(self.reconcile_at, |at| at.min(self.reconcile_at))
+    }
 }
 
 /// Moves due jobs from the ledger to the queue.
@@ -51,24 +68,28 @@ impl Relay {
     /// Works until told to stop.
     pub(super) async fn run(&self) {
         let doorbell = self.store.doorbell();
-        let mut care = Care { reconcile_at: self.clock.now().plus(RECONCILE_EVERY), handed: 0 };
+        let forgot = self.queue.forgot();
+        let mut care = Care { reconcile_at: self.clock.now().plus(RECONCILE_EVERY), trim_at: None, handed: 0 };
         while !self.stopping.is_cancelled() {
             let result = self.turn(&mut care).await;
             let wake_at = match result {
                 Ok(next) => {
                     self.trouble.clear();
-                    next.map_or(care.reconcile_at, |n| n.min(care.reconcile_at))
+                    next.map_or(care.next(), |n| n.min(care.next()))
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "due jobs could not be handed to the queue; trying again");
                     let now = self.clock.now();
                     self.trouble.note(now, format!("Jobs are not handed to the queue: {problem}"));
+                    // What was marked as handed over and did not arrive is found by comparing.
+                    care.reconcile_at = now;
                     now.plus(PAUSE)
                 }
             };
             tokio::select! {
                 () = self.stopping.cancelled() => return,
                 () = doorbell.notified() => {}
+                () = rung(forgot.as_deref()) => care.reconcile_at = self.clock.now(),
                 () = self.clock.sleep_until(wake_at) => {}
             }
         }
@@ -82,8 +103,13 @@ impl Relay {
             self.reconcile().await?;
             care.reconcile_at = now.plus(RECONCILE_EVERY);
         }
-        if reconcile || care.handed >= TRIM_AFTER {
+        if care.handed > 0 && care.trim_at.is_none() {
+            care.trim_at = Some(now.plus(TRIM_WITHIN));
+        }
+        if care.handed >= TRIM_AFTER || care.trim_at.is_some_and(|at| at <= now) {
             self.trim().await?;
+            // What was handed over just now ends later; one more look follows.
+            care.trim_at = (care.handed > 0).then(|| now.plus(TRIM_WITHIN));
             care.handed = 0;
         }
         self.store.read(ledger::next_due).await
@@ -119,15 +145,15 @@ impl Relay {
         let known = self.queue.list_known().await?;
         let mut over = 0;
         for page in known.chunks(BATCH as usize) {
-            let ids: Vec<JobId> = page.to_vec();
+            let ids: Vec<JobId> = page.iter().filter_map(|id| id.parse().ok()).collect();
             let wanted = self.store.read(move |tx| Ok((ledger::wanted(tx, &ids)?, ids))).await?;
             for (id, wanted) in wanted.1.into_iter().zip(wanted.0) {
-                if !wanted {
+                if wanted == Wanted::No || wanted == Wanted::Ended && !self.queue.may_reopen() {
                     over += u32::from(self.queue.remove(id).await?);
                 }
             }
         }
-        let known: HashSet<JobId> = known.into_iter().collect();
+        let known: HashSet<String> = known.into_iter().collect();
         let mut again = 0;
         let mut after = String::new();
         loop {
@@ -139,8 +165,16 @@ impl Relay {
                 .await?;
             let Some(last) = page.last() else { break };
             after = last.id.as_str().to_owned();
-            let missing: Vec<_> = page.into_iter().filter(|t| !known.contains(&t.id)).collect();
+            let missing: Vec<Ticket> = page
+                .into_iter()
+                .filter(|t| !known.contains(t.foreign_id.as_deref().unwrap_or(t.id.as_str())))
+                .collect();
             again += missing.len();
+            let foreign: Vec<JobId> =
+                missing.iter().filter(|t| t.foreign_id.is_some()).map(|t| t.id.clone()).collect();
+            if !foreign.is_empty() {
+                self.store.write_in_background(move |tx| ledger::forget_foreign_ids(tx, &foreign)).await?;
+            }
             if !missing.is_empty() {
                 self.queue.add(missing).await?;
             }

@@ -9,9 +9,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::cx::{JobCx, Told};
 use super::ledger::{self, AfterFailure, Claim, Started};
+use super::pickup::{self, Found};
 use super::registry::Registry;
 use crate::base::clock::SharedClock;
-use crate::base::id::JobId;
+use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::store::{Store, Tx};
@@ -57,18 +58,28 @@ impl Runner {
 
     /// Runs one attempt of a job that the queue gave out.
     pub(super) async fn attempt(&self, id: &JobId) -> Outcome {
+        let job = id.clone();
+        self.attempt_if(id.as_str(), move |tx| ledger::start(tx, &job)).await
+    }
+
+    /// Runs one attempt of a job that was found in a queue which others may write to.
+    pub(super) async fn attempt_found(&self, found: Arc<Found>) -> Outcome {
+        let job = Arc::clone(&found);
+        self.attempt_if(&found.queue_id, move |tx| pickup::pick_up(tx, &job)).await
+    }
+
+    async fn attempt_if<F>(&self, id: &str, start: F) -> Outcome
+    where
+        F: Fn(&Tx<'_>) -> Result<Option<Started>, Problem> + Send + 'static,
+    {
         if self.stop.stopping.is_cancelled() {
             return Outcome::Released;
         }
-        let started = {
-            let id = id.clone();
-            self.store.write_in_background(move |tx| ledger::start(tx, &id)).await
-        };
-        match started {
+        match self.store.write_in_background(start).await {
             Ok(Some(started)) => self.run(started).await,
             Ok(None) => Outcome::Over,
             Err(problem) => {
-                tracing::warn!(job = %id, ?problem, "a job could not be started; it is tried again");
+                tracing::warn!(job = id, ?problem, "a job could not be started; it is tried again");
                 Outcome::Again(self.clock.now().plus(PAUSE))
             }
         }
@@ -163,6 +174,28 @@ impl Runner {
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "how a job's attempt ended could not be recorded yet");
+                    self.clock.sleep_until(self.clock.now().plus(PAUSE)).await;
+                }
+            }
+        }
+    }
+
+    /// Reads until it is read or the process goes down.
+    pub(super) async fn insist_reading<T, F>(&self, f: F) -> Option<T>
+    where
+        T: Send + 'static,
+        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + Sync + 'static,
+    {
+        let f = Arc::new(f);
+        loop {
+            let g = Arc::clone(&f);
+            match self.store.read(move |tx| g(tx)).await {
+                Ok(value) => return Some(value),
+                Err(problem) => {
+                    tracing::warn!(?problem, "how a job stands could not be read yet");
+                    if self.stop.cut.is_cancelled() {
+                        return None;
+                    }
                     self.clock.sleep_until(self.clock.now().plus(PAUSE)).await;
                 }
             }

@@ -4,8 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinHandle;
 
-use super::apalis::{ApalisQueue, Setup};
-use super::ledger;
+use super::apalis::{self, ApalisQueue, Setup};
+use super::bullmq::{self, BullQueue};
+use super::{control, ledger, queue_db};
 use super::port::{Condition, Drained, Queue, QueueCounts, Trouble};
 use super::registry::Registry;
 use super::relay::Relay;
@@ -13,6 +14,7 @@ use super::runner::{Runner, Stop};
 use super::schedule::Scheduler;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::redis::{Owner, Redis};
 use crate::platform::store::Store;
 
 /// What the runtime needs.
@@ -26,6 +28,8 @@ pub struct Parts {
     pub registry: Registry,
     /// Jobs that run at the same time, 1 to 256.
     pub concurrency: u32,
+    /// Full-spec mode: the queue is in Redis, and `queue_store` is emptied of jobs.
+    pub redis: Option<Redis>,
 }
 
 /// How worker and scheduler are.
@@ -58,9 +62,40 @@ impl QueueRuntime {
     ///
     /// To be called once per process, inside a tokio runtime, by the owner of the data directory.
     pub async fn start(parts: Parts) -> Result<Self, Problem> {
-        let Parts { store, queue_store, registry, concurrency } = parts;
+        let Parts { store, queue_store, registry, concurrency, redis } = parts;
         let clock = store.clock().clone();
         let stop = Stop::default();
+        let runner = Runner::new(store.clone(), registry.clone(), clock.clone(), stop.clone());
+        let backend = match redis {
+            // Taken before anything is counted: a queue that somebody else owns is left alone.
+            Some(redis) => Backend::Redis(
+                BullQueue::open(bullmq::Setup {
+                    redis,
+                    owner: owner(&store).await?,
+                    ledger: store.clone(),
+                    runner,
+                    registry: registry.clone(),
+                    clock: clock.clone(),
+                    stop: stop.clone(),
+                    concurrency,
+                })
+                .await?,
+            ),
+            None => Backend::Embedded(
+                ApalisQueue::open(Setup {
+                    store: queue_store.clone(),
+                    ledger: store.clone(),
+                    runner,
+                    clock: clock.clone(),
+                    stop: stop.clone(),
+                    concurrency,
+                })
+                .await?,
+            ),
+        };
+        if let Backend::Redis(_) = &backend {
+            forget_embedded(&queue_store).await?;
+        }
         let recovered = store.write(ledger::recover).await?;
         if recovered != ledger::Recovered::default() {
             tracing::warn!(
@@ -69,17 +104,7 @@ impl QueueRuntime {
                 "jobs were running when the former process ended; the attempt counts"
             );
         }
-        let runner = Runner::new(store.clone(), registry.clone(), clock.clone(), stop.clone());
-        let queue = ApalisQueue::open(Setup {
-            store: queue_store,
-            ledger: store.clone(),
-            runner,
-            clock: clock.clone(),
-            stop: stop.clone(),
-            concurrency,
-        })
-        .await?;
-        let port: Arc<dyn Queue> = Arc::new(queue.clone());
+        let port = backend.port();
         let stopping = stop.stopping.clone();
         let relay = Arc::new(Relay {
             store: store.clone(),
@@ -93,7 +118,7 @@ impl QueueRuntime {
         scheduler.forget_unknown().await?;
         relay.reconcile().await?;
         relay.trim().await?;
-        queue.run();
+        backend.run();
         let relay_task = {
             let relay = Arc::clone(&relay);
             tokio::spawn(async move { relay.run().await })
@@ -110,6 +135,22 @@ impl QueueRuntime {
             relay_task: Mutex::new(Some(relay_task)),
             scheduler_task: Mutex::new(Some(scheduler_task)),
         })
+    }
+
+    /// Holds all jobs back until [`QueueRuntime::resume`], over restarts too. What runs goes on; the
+    /// scheduler goes on making jobs. In Redis it is BullMQ's pause, and holds other workers, too.
+    pub async fn pause(&self) -> Result<(), Problem> {
+        self.queue.pause(true).await
+    }
+
+    /// Lets jobs go on.
+    pub async fn resume(&self) -> Result<(), Problem> {
+        self.queue.pause(false).await
+    }
+
+    /// Whether jobs are held back.
+    pub async fn is_paused(&self) -> Result<bool, Problem> {
+        self.queue.is_paused().await
     }
 
     /// What the queue itself holds; the job list reads the ledger instead.
@@ -138,6 +179,53 @@ impl QueueRuntime {
         }
         self.queue.drain(deadline).await.unwrap_or_default()
     }
+}
+
+/// The queue that was picked.
+enum Backend {
+    Embedded(ApalisQueue),
+    Redis(BullQueue),
+}
+
+impl Backend {
+    fn port(&self) -> Arc<dyn Queue> {
+        match self {
+            Self::Embedded(queue) => Arc::new(queue.clone()),
+            Self::Redis(queue) => Arc::new(queue.clone()),
+        }
+    }
+
+    fn run(&self) {
+        match self {
+            Self::Embedded(queue) => queue.run(),
+            Self::Redis(queue) => queue.run(),
+        }
+    }
+}
+
+/// Who we are to a Redis that others may use.
+async fn owner(store: &Store) -> Result<Owner, Problem> {
+    let folder = store.path().parent().unwrap_or(store.path());
+    let data_dir = std::fs::canonicalize(folder).unwrap_or_else(|_| folder.to_owned());
+    let (instance, boot) =
+        store.write(|tx| Ok((control::instance(tx)?, format!("{:016x}", tx.random() as u64)))).await?;
+    Ok(Owner {
+        instance,
+        boot,
+        host: rustix::system::uname().nodename().to_string_lossy().into_owned(),
+        data_dir: data_dir.display().to_string(),
+        pid: std::process::id(),
+    })
+}
+
+/// The jobs are in Redis now; what `queue.db` still holds would run twice after a switch back.
+async fn forget_embedded(queue_store: &Store) -> Result<(), Problem> {
+    apalis::prepare_tables(queue_store.path()).await?;
+    let forgotten = queue_store.write(queue_db::clear).await?;
+    if forgotten > 0 {
+        tracing::info!(forgotten, "jobs of the embedded queue are carried by Redis now");
+    }
+    Ok(())
 }
 
 fn alive(

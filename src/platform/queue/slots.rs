@@ -1,8 +1,12 @@
 //! The slots of the worker: how many jobs run at once, and how many of those may call out.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::Notify;
+
+/// After the cut, how long what is left of an attempt may take to let go.
+const LET_GO: Duration = Duration::from_secs(2);
 
 /// Free slots: of all, and of those that jobs which call out may take.
 #[derive(Debug, Clone, Copy)]
@@ -87,6 +91,12 @@ impl Drop for Slot {
         self.taken.wake.notify_one();
         self.taken.changed.notify_waiters();
     }
+}
+
+/// Waits a last moment for attempts that were cut.
+#[allow(clippy::disallowed_methods, reason = "the last moments of the process, not a rule's time")]
+pub(super) async fn let_go(idle: impl Future<Output = ()>) -> Result<(), tokio::time::error::Elapsed> {
+    tokio::time::timeout(LET_GO, idle).await
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

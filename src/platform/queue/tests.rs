@@ -381,7 +381,7 @@ async fn by_hand_a_failed_job_starts_over_and_a_delayed_one_runs_now() {
     assert_eq!(b.job(&id).await.state, JobState::Completed);
     let counts = b.store.read(views::count_jobs).await.unwrap();
     assert_eq!(counts, views::JobCounts { completed: 1, ..Default::default() });
-    let filter = views::JobFilter { state: Some(JobState::Completed), q: Some("PROBE".into()), name: None };
+    let filter = views::JobFilter { state: Some(JobState::Completed), q: Some("PROBE".into()), ..Default::default() };
     let listed = b.store.read(move |tx| views::list_jobs(tx, &filter, None, 10)).await.unwrap();
     assert_eq!(listed.len(), 1);
     b.store.write(move |tx| views::remove_job(tx, &id)).await.unwrap();
@@ -413,6 +413,7 @@ impl Server {
             queue_store: queue_store.clone(),
             registry: registry(probe),
             concurrency,
+            redis: None,
         })
         .await
         .unwrap();

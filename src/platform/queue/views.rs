@@ -2,7 +2,7 @@
 
 use serde_json::Value as JsonValue;
 
-use super::ledger;
+use super::{groups, ledger};
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -100,15 +100,22 @@ impl JobView {
     }
 }
 
-/// Which jobs to list.
-#[derive(Debug, Clone, Default)]
+/// Which jobs to list, or to act on.
+#[derive(Debug, Clone, Default, PartialEq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(default, rename_all = "camelCase")]
 pub struct JobFilter {
     /// Only in this state.
     pub state: Option<JobState>,
     /// Only of this name.
     pub name: Option<String>,
-    /// Only where id, name, payload or reason contain this text.
+    /// Only where id, name, payload or reason contain this text, whatever the case.
     pub q: Option<String>,
+    /// Only where the reason of the last failure contains this text, whatever the case.
+    pub error: Option<String>,
+    /// Only where the payload, as compact JSON, contains this text, whatever the case.
+    pub payload: Option<String>,
+    /// Only with a reason of this group ([`groups`](super::groups)).
+    pub group: Option<String>,
 }
 
 fn columns() -> String {
@@ -134,34 +141,71 @@ pub fn list_jobs(
     before: Option<&JobId>,
     limit: u32,
 ) -> Result<Vec<JobView>, Problem> {
-    let mut sql = format!("SELECT {} FROM job WHERE 1 = 1", columns());
-    let mut values: Vec<Value> = vec![tx.now().to_value()];
+    let (clauses, mut values) = matching(tx.now(), filter);
+    let mut sql = format!("SELECT {} FROM job WHERE {clauses}", columns());
+    if let Some(before) = before {
+        values.push(Value::Text(before.as_str().to_owned()));
+        sql.push_str(&format!(" AND id < ?{}", values.len()));
+    }
+    if filter.group.is_none() {
+        values.push(limit.to_value());
+        sql.push_str(&format!(" ORDER BY id DESC LIMIT ?{}", values.len()));
+        return tx.query(&sql, &values, JobView::from_row);
+    }
+    // A group is a rule in Rust; failed jobs are at most as many as are kept.
+    sql.push_str(" ORDER BY id DESC");
+    let mut jobs = tx.query(&sql, &values, JobView::from_row)?;
+    jobs.retain(|job| groups::is_of(job, filter));
+    jobs.truncate(limit as usize);
+    Ok(jobs)
+}
+
+/// How many jobs match.
+pub fn count_matching(tx: &Tx<'_>, filter: &JobFilter) -> Result<u64, Problem> {
+    if filter.group.is_some() {
+        return Ok(list_jobs(tx, filter, None, u32::MAX)?.len() as u64);
+    }
+    let (clauses, values) = matching(tx.now(), filter);
+    tx.scalar(&format!("SELECT count(*) FROM job WHERE {clauses}"), &values)
+}
+
+/// The filter as SQL and its values, of which the first is now.
+fn matching(now: Timestamp, filter: &JobFilter) -> (String, Vec<Value>) {
+    // Every query binds now, whether the filter needs it or not.
+    let mut sql = "?1 IS NOT NULL".to_owned();
+    let mut values: Vec<Value> = vec![now.to_value()];
     let mut add = |clause: &str, value: Value| {
         values.push(value);
         sql.push_str(" AND ");
         sql.push_str(&clause.replace("{}", &format!("?{}", values.len())));
     };
+    let lower = |text: &Option<String>| text.as_deref().filter(|t| !t.is_empty()).map(str::to_lowercase);
     if let Some(state) = filter.state {
         add(
             &format!("{} AND {STATE} = {{}}", state.narrowed()),
             Value::Text(state.as_str().to_owned()),
         );
     }
+    if filter.group.is_some() {
+        add("state = {}", Value::Text("failed".to_owned()));
+    }
     if let Some(name) = &filter.name {
         add("name = {}", name.to_value());
     }
-    if let Some(q) = filter.q.as_deref().filter(|q| !q.is_empty()) {
+    if let Some(q) = lower(&filter.q) {
         add(
             "(instr(lower(name), {}) OR instr(lower(payload), {}) OR instr(id, {})
               OR instr(lower(coalesce(failed_reason, '')), {}))",
-            Value::Text(q.to_lowercase()),
+            Value::Text(q),
         );
     }
-    if let Some(before) = before {
-        add("id < {}", Value::Text(before.as_str().to_owned()));
+    if let Some(error) = lower(&filter.error) {
+        add("instr(lower(coalesce(failed_reason, '')), {})", Value::Text(error));
     }
-    add("1 = 1 ORDER BY id DESC LIMIT {}", limit.to_value());
-    tx.query(&sql, &values, JobView::from_row)
+    if let Some(payload) = lower(&filter.payload) {
+        add("instr(lower(payload), {})", Value::Text(payload));
+    }
+    (sql, values)
 }
 
 /// How many jobs are in which state.
@@ -198,6 +242,16 @@ pub fn count_jobs(tx: &Tx<'_>) -> Result<JobCounts, Problem> {
         }
     }
     Ok(counts)
+}
+
+/// A failed job gets one more attempt; its count goes on, and a failure of that one is final.
+pub fn retry_once(tx: &Tx<'_>, id: &JobId) -> Result<JobView, Problem> {
+    let n = tx.execute(
+        "UPDATE job SET state = 'held', active = 0, run_at = ?2, finished_on = NULL
+         WHERE id = ?1 AND state = 'failed'",
+        params![id, tx.now()],
+    )?;
+    changed(tx, id, n, "Only a failed job can be retried")
 }
 
 /// A failed job starts over: its attempts count from one again.

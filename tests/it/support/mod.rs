@@ -2,6 +2,8 @@
 
 pub mod connectors;
 pub mod counter;
+pub mod queue;
+pub mod redis;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};

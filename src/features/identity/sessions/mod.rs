@@ -6,6 +6,8 @@
 //! - `last_seen` is written at most once a minute.
 
 pub mod ops;
+pub mod place;
+pub mod redis;
 pub mod store;
 
 use std::time::Duration;

@@ -8,9 +8,11 @@ use sha2::Sha256;
 use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
-use super::{ABSOLUTE, IDLE, Session, TOUCH, store};
+use super::place::SharedSessions;
+use super::{Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
-use crate::base::id::{Ids, RequestId, SessionId, SharedIds};
+use crate::base::clock::SharedClock;
+use crate::base::id::{Ids, RequestId, SessionId, SharedIds, TypedId};
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
@@ -25,7 +27,9 @@ pub struct Identity {
     /// The business database: people, accounts, tokens.
     pub store: Store,
     /// Where sessions are.
-    pub sessions: Store,
+    pub sessions: SharedSessions,
+    /// Theirs.
+    pub clock: SharedClock,
     /// For tokens.
     pub ids: SharedIds,
     /// What sessions are kept under.
@@ -116,25 +120,17 @@ impl Identity {
         let secret = new_secret(self.ids.as_ref());
         let csrf = new_secret(self.ids.as_ref());
         let hash = self.session_key.hash(&secret);
-        let (account_id, epoch, from) = (account.id.clone(), account.epoch, arrival.address.clone());
-        let session = self
-            .sessions
-            .write(move |tx| {
-                let now = tx.now();
-                store::delete_over(tx, now.minus(IDLE), now.minus(ABSOLUTE))?;
-                let session = Session {
-                    id: tx.new_id(),
-                    account_id: account_id.clone(),
-                    epoch,
-                    csrf: csrf.clone(),
-                    address: from.clone(),
-                    created_at: now,
-                    last_seen_at: now,
-                };
-                store::insert_session(tx, &session, &hash)?;
-                Ok(session)
-            })
-            .await?;
+        let now = self.clock.now();
+        let session = Session {
+            id: SessionId::generate(now, self.ids.as_ref()),
+            account_id: account.id.clone(),
+            epoch: account.epoch,
+            csrf,
+            address: arrival.address.clone(),
+            created_at: now,
+            last_seen_at: now,
+        };
+        self.sessions.insert(session.clone(), hash).await?;
         let began = session.id.clone();
         let principal = self
             .store
@@ -151,9 +147,7 @@ impl Identity {
 
     /// Ends the session behind a cookie.
     pub async fn sign_out(&self, by: Principal, secret: &str) -> Result<(), Problem> {
-        let hash = self.session_key.hash(secret);
-        let found = self.sessions.read_first(move |tx| store::find_session(tx, &hash)).await?;
-        if let Some(session) = found {
+        if let Some(session) = self.sessions.find(self.session_key.hash(secret)).await? {
             self.end(by, session.id).await?;
         }
         Ok(())
@@ -165,8 +159,7 @@ impl Identity {
     /// a session that goes on that it ended.
     pub async fn end(&self, by: Principal, id: SessionId) -> Result<bool, Problem> {
         let account = by.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))?;
-        let wanted = id.clone();
-        if !self.sessions.write(move |tx| store::delete_session(tx, &wanted, &account)).await? {
+        if !self.sessions.remove(id.clone(), account).await? {
             return Ok(false);
         }
         self.store.write(move |tx| record(tx, &by, "session.ended", json!({ "session": id }))).await?;
@@ -175,9 +168,8 @@ impl Identity {
 
     /// The session behind a cookie, unless it is over.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
-        let hash = self.session_key.hash(secret);
-        let found = self.sessions.read_first(move |tx| Ok(store::find_session(tx, &hash)?.map(|s| (s, tx.now())))).await?;
-        Ok(found.and_then(|(session, now)| (!session.is_over(now)).then_some(session)))
+        let found = self.sessions.find(self.session_key.hash(secret)).await?;
+        Ok(found.filter(|session| !session.is_over(self.clock.now())))
     }
 
     async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
@@ -197,7 +189,7 @@ impl Identity {
             }
         }
         if now >= session.last_seen_at.plus(TOUCH) {
-            self.sessions.write(move |tx| store::touch_session(tx, &session.id)).await?;
+            self.sessions.touch(session, self.session_key.hash(secret), now).await?;
         }
         Ok(Some(principal))
     }
