@@ -1,5 +1,6 @@
 //! The outside world: files, sockets, processes, time. Knows no feature.
 
+pub mod blobs;
 pub mod clock;
 pub mod faults;
 pub mod http;
