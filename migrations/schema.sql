@@ -155,6 +155,16 @@ CREATE TABLE audit_state (
     PRIMARY KEY (seq, part)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE blob (
+    sha256     TEXT    NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
+    size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
+    created_at INTEGER NOT NULL,
+    -- When something last began or ceased to refer to it; run-orphan-cleanup counts from there.
+    touched_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX blob_by_touch ON blob (touched_at, sha256);
+
 CREATE TABLE connector (
     id         TEXT PRIMARY KEY,
     -- GET /api/connectors by name; find_by_name.
@@ -220,18 +230,22 @@ CREATE TABLE document (
     run_id      TEXT,
     file_name   TEXT,
     media_type  TEXT,
-    size_bytes  INTEGER,
-    sha256      TEXT,
     created_at  INTEGER NOT NULL,
     -- Whoever handed it in; they do not review it.
     submitted_by TEXT   REFERENCES person (id),
     reviewed_by TEXT    REFERENCES person (id),
     reviewed_at INTEGER
-) STRICT;
+, sha256 TEXT REFERENCES blob (sha256)) STRICT;
+
+CREATE INDEX document_by_blob ON document (sha256) WHERE sha256 IS NOT NULL;
 
 CREATE INDEX document_by_person ON document (person_id, type, id);
 
 CREATE INDEX document_due ON document (expires_at, id) WHERE state IN ('submitted', 'approved');
+
+CREATE TRIGGER document_file_is_fixed BEFORE UPDATE OF sha256, file_name, media_type ON document
+WHEN OLD.state <> 'submitted'
+BEGIN SELECT RAISE(ABORT, 'the file of a document is fixed once it was reviewed'); END;
 
 CREATE TABLE document_wait (
     run_id    TEXT NOT NULL,
@@ -454,6 +468,8 @@ CREATE TABLE run_step (
     ended_at      INTEGER,
     UNIQUE (run_id, visit)
 ) STRICT;
+
+CREATE INDEX run_step_large ON run_step (id) WHERE octet_length(output) > 16384;
 
 CREATE TABLE schema_migration (
             version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,

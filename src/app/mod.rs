@@ -25,6 +25,7 @@ use crate::features::identity::sessions::redis::RedisSessions;
 use crate::features::identity::setup::Setup;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
+use crate::platform::blobs::BlobStore;
 use crate::platform::faults::Faults;
 use crate::platform::outbound::{Outbound, OutboundSettings};
 use crate::platform::queue::{BulkHandler, JobHandler, Registry};
@@ -51,6 +52,8 @@ pub struct App {
     pub queue_store: Store,
     /// `logs.db`.
     pub logs: Store,
+    /// The files of documents.
+    pub blobs: BlobStore,
     /// Connected systems.
     pub connectors: Connectors,
     /// Who is signed in.
@@ -113,6 +116,7 @@ impl App {
             head,
             queue_store: stores.queue,
             logs: stores.logs,
+            blobs: stores.blobs,
             connectors,
             identity,
             setup,
@@ -145,12 +149,14 @@ struct Stores {
     business: Store,
     queue: Store,
     logs: Store,
+    blobs: BlobStore,
 }
 
 impl Stores {
     fn open(config: &Config, clock: &SharedClock, ids: &SharedIds, head: &Head) -> Result<Self, Problem> {
         let file = |name: &str| config.data_dir.join(name);
         let pool = config.database;
+        let faults = armed(config);
         let business = Options {
             path: file("tenure.db"),
             max: pool.max,
@@ -159,7 +165,7 @@ impl Stores {
             acquire_timeout: pool.connection_timeout,
             durability: Durability::Full,
             geometry: Geometry::Plain,
-            faults: armed(config),
+            faults: Arc::clone(&faults),
         };
         let queue = Options { geometry: Geometry::Shrinking, ..Options::small(file("queue.db")) };
         let logs =
@@ -171,6 +177,7 @@ impl Stores {
             business: open(&business, MigrationSet::tenure(), Some(Arc::new(LiveJournal::new(head.clone()))))?,
             queue: open(&queue, MigrationSet::queue(), None)?,
             logs: open(&logs, MigrationSet::logs(), None)?,
+            blobs: BlobStore::open(file("blobs"), faults)?,
         })
     }
 }
@@ -236,6 +243,7 @@ fn handlers(
     let mut all = access::jobs(AccessJobs { connectors: connectors.clone() });
     all.extend(workflow::jobs(WorkflowJobs {
         connectors: connectors.clone(),
+        blobs: stores.blobs.clone(),
         stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
     }));
     all.push(Arc::new(LogRetention {

@@ -141,7 +141,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             connectors: app.connectors.clone(),
         }))
         .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
-        .merge(access::routes(access::AccessApi { store: store.clone() }))
+        .merge(access::routes(access::AccessApi { store: store.clone(), blobs: app.blobs.clone() }))
         .merge(workflow::routes(workflow::WorkflowApi { store }))
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The points of the store: `writer:before_commit` and `writer:after_commit`, in the writer of
 //! `tenure.db`, for batches that changed something. After a commit, `error` leaves the change in place
-//! and fails its callers, as if the answer was lost.
+//! and fails its callers, as if the answer was lost. `blobs:disk_full`, at each piece of a file that is
+//! written: `error` is a disk that is full. `blobs:before_row` and `blobs:before_removal`, between a
+//! file and its row, as one comes and as it goes.
 //!
 //! Armed through the `TENURE_FAULT` variable (`name=exit`, `name=error`), which `config` hands over,
 //! or by a test in the same process.

@@ -1,6 +1,7 @@
 //! The outside world: files, sockets, processes, time. Knows no feature.
 
 pub mod archive;
+pub mod blobs;
 pub mod clock;
 pub mod faults;
 pub mod http;

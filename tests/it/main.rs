@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
 mod backup;
+mod blobs;
 mod cli;
 mod config;
 mod connectors;

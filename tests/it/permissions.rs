@@ -48,6 +48,8 @@ GET    /api/documents                      AMPQU
 POST   /api/documents                      AMPQ
 GET    /api/documents/{id}                 AMPQU
 POST   /api/documents/{id}/approve         AM
+GET    /api/documents/{id}/content         AMPQU
+PUT    /api/documents/{id}/content         AMPQ
 POST   /api/documents/{id}/reject          AM
 POST   /api/documents/{id}/withdraw        AMPQ
 GET    /api/entitlements                   AMU
@@ -67,6 +69,7 @@ POST   /api/jobs/{id}/remove               A
 POST   /api/jobs/{id}/retry                A
 GET    /api/logs                           AU
 POST   /api/logs/purge                     A
+GET    /api/logs/purge-preview             A
 GET    /api/notifications                  AMPQU
 POST   /api/notifications/{id}/read        AMPQU
 GET    /api/people                         AMU

@@ -96,3 +96,32 @@ test('who may only read the settings is offered no change', async ({ page }) => 
   await expect(page.getByText('55 minutes')).toBeVisible();
   await expect(page.getByRole('button', { name: /^Change/ })).toHaveCount(0);
 });
+
+for (const theme of ['light', 'dark'] as const) {
+  test(`the log is purged by keyboard, counted before, in the ${theme} theme`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: theme });
+    await signIn(page, 'admin');
+    await open(page, '/settings/logging');
+    const start = page.getByRole('button', { name: 'Purge Now…' });
+    await start.press('Enter');
+    const dialog = page.getByRole('dialog', { name: 'Purge the system log?' });
+    await expect(dialog.getByRole('status')).toContainText('There is nothing to remove.');
+    await expect(dialog.getByRole('button', { name: 'Purge', exact: true })).toBeDisabled();
+    await page.keyboard.press('Escape');
+    await expect(dialog).toBeHidden();
+    await expect(start).toBeFocused();
+
+    await start.press('Enter');
+    const days = dialog.getByLabel('Older than, in days');
+    await days.fill('never');
+    await expect(days).toHaveAttribute('aria-invalid', 'true');
+    await days.fill('0');
+    await expect(dialog.getByRole('status')).toContainText(/entr(y|ies) from before .* will be removed/);
+    expect(await faultsOf(page)).toEqual([]);
+    await dialog.getByRole('button', { name: /^Purge \d+ entr/ }).press('Enter');
+    await expect(page.getByText(/^[\d,]+ entr(y|ies) removed$/)).toBeVisible();
+    await expect(dialog).toBeHidden();
+    await page.goto('/audit?action=log.purged');
+    await expect(page.getByRole('link', { name: 'log.purged' }).first()).toBeVisible();
+  });
+}

@@ -19,6 +19,7 @@ mod testing;
 use std::sync::Arc;
 
 use crate::features::connectors::Connectors;
+use crate::platform::blobs::BlobStore;
 use crate::platform::http::Routes;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
@@ -61,6 +62,8 @@ fn handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
 pub struct AccessApi {
     /// The business database.
     pub store: Store,
+    /// The files of documents.
+    pub blobs: BlobStore,
 }
 
 /// Every route of this feature.

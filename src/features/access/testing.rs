@@ -252,9 +252,7 @@ pub fn document_of(person: &PersonId, expires_at: Timestamp) -> Document {
         valid_from: Timestamp::from_millis(0),
         expires_at,
         run_id: None,
-        file_name: None,
-        size_bytes: None,
-        sha256: None,
+        file: None,
         submitted_by: None,
         created_at: Timestamp::from_millis(0),
     }

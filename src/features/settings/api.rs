@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, Source, Started, ops};
+use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops};
 use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -84,7 +84,7 @@ struct TextInForce {
 struct ChangedBy {
     /// The actor's id.
     id: String,
-    /// A name to show.
+    /// The person's name; of an actor who is no person, the id.
     display_name: String,
 }
 
@@ -226,7 +226,6 @@ fn number_in_force(effective: Effective<u32>, min: u32, max: u32) -> NumberInFor
     }
 }
 
-/// Settings stand below identity, which knows names; the id is what they can tell.
-fn changed_by(id: String) -> ChangedBy {
-    ChangedBy { display_name: id.clone(), id }
+fn changed_by(by: SavedBy) -> ChangedBy {
+    ChangedBy { id: by.id, display_name: by.name }
 }

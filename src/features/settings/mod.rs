@@ -60,6 +60,15 @@ pub struct Started<T> {
     pub source: Source,
 }
 
+/// Who saved a setting.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SavedBy {
+    /// The actor's id.
+    pub id: String,
+    /// The person's name; of an actor who is no person, the id.
+    pub name: String,
+}
+
 /// A setting in force.
 #[derive(Debug, Clone)]
 pub struct Effective<T> {
@@ -67,8 +76,8 @@ pub struct Effective<T> {
     pub value: T,
     /// Where it comes from.
     pub source: Source,
-    /// Actor who saved it.
-    pub changed_by: Option<String>,
+    /// Who saved it.
+    pub changed_by: Option<SavedBy>,
     /// When it was saved.
     pub changed_at: Option<Timestamp>,
 }

@@ -1,5 +1,6 @@
 //! SQL of settings.
 
+use super::SavedBy;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::params;
@@ -10,17 +11,26 @@ use crate::platform::store::Tx;
 pub struct Saved {
     /// As text.
     pub value: String,
-    /// The actor's id.
-    pub changed_by: String,
+    /// Who saved it.
+    pub changed_by: SavedBy,
     /// The instant.
     pub changed_at: Timestamp,
 }
 
 /// The saved value, if there is one.
 pub fn find(tx: &Tx<'_>, name: &str) -> Result<Option<Saved>, Problem> {
-    tx.query_opt("SELECT value, changed_by, changed_at FROM setting WHERE name = ?1", params![name], |r| {
-        Ok(Saved { value: r.get("value")?, changed_by: r.get("changed_by")?, changed_at: r.get("changed_at")? })
-    })
+    tx.query_opt(
+        "SELECT s.value, s.changed_by, s.changed_at, coalesce(p.display_name, s.changed_by) AS name
+         FROM setting s LEFT JOIN person p ON p.id = s.changed_by WHERE s.name = ?1",
+        params![name],
+        |r| {
+            Ok(Saved {
+                value: r.get("value")?,
+                changed_by: SavedBy { id: r.get("changed_by")?, name: r.get("name")? },
+                changed_at: r.get("changed_at")?,
+            })
+        },
+    )
 }
 
 /// Saves a value over the one before.

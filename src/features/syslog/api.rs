@@ -6,11 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{LEVELS, LogEntry, ops, store as sql};
+use super::ops::{self, Plan};
+use super::{LEVELS, LogEntry, store as sql};
 use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
-use crate::features::settings::{self, LOG_RETENTION, Started};
+use crate::base::time::Timestamp;
+use crate::features::settings::{LOG_RETENTION, Started};
 use crate::platform::http::{Allowed, Body, Failure, Params, Routes};
 use crate::platform::store::Store;
 
@@ -75,7 +77,44 @@ pub struct PurgeApi {
 
 /// The route of "Purge Now".
 pub fn purge_routes(state: PurgeApi) -> Routes {
-    OpenApiRouter::new().routes(routes!(purge_logs)).with_state(state)
+    OpenApiRouter::new().routes(routes!(purge_logs)).routes(routes!(preview_purge)).with_state(state)
+}
+
+impl PurgeApi {
+    async fn plan(&self, days: Option<u32>) -> Result<Plan, Failure> {
+        if days.is_some_and(|days| days > LOG_RETENTION.max) {
+            return Err(Problem::field("olderThanDays", format!("expected 0 to {}", LOG_RETENTION.max)).into());
+        }
+        Ok(ops::plan(&self.store, &self.logs, &self.started, days).await?)
+    }
+}
+
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, rename_all = "camelCase")]
+struct PreviewParams {
+    /// Counts what is older than this, 0 to 3650; the retention in force when absent.
+    older_than_days: Option<u32>,
+}
+
+/// What a purge would remove.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Preview {
+    /// How many entries.
+    count: u64,
+    /// They are all from before this instant.
+    before: Timestamp,
+}
+
+/// Counts what a purge would remove now.
+#[utoipa::path(get, path = "/api/logs/purge-preview", tag = "logs", params(PreviewParams),
+    responses((status = 200, body = Preview), (status = 403), (status = 422)))]
+async fn preview_purge(
+    _: Allowed<may::LogPurge>,
+    State(api): State<PurgeApi>,
+    Params(params): Params<PreviewParams>,
+) -> Result<Json<Preview>, Failure> {
+    let plan = api.plan(params.older_than_days).await?;
+    Ok(Json(Preview { count: plan.entries, before: plan.before }))
 }
 
 /// What is to be purged.
@@ -102,24 +141,11 @@ async fn purge_logs(
     State(api): State<PurgeApi>,
     Body(body): Body<PurgeBody>,
 ) -> Result<Json<Purged>, Failure> {
-    if body.older_than_days.is_some_and(|days| days > LOG_RETENTION.max) {
-        return Err(Problem::field("olderThanDays", format!("expected 0 to {}", LOG_RETENTION.max)).into());
-    }
-    let started = api.started.clone();
-    let before = api
-        .store
-        .read(move |tx| {
-            let days = match body.older_than_days {
-                Some(days) => days,
-                None => settings::ops::number(tx, LOG_RETENTION, &started)?.value,
-            };
-            Ok(ops::cutoff(tx.now(), days))
-        })
-        .await?;
-    let entries = api.logs.read(move |tx| sql::count_before(tx, before)).await?;
-    // Audited before it is done: two databases cannot commit together, and a purge that nobody can
-    // read of is worse than an entry about one that a crash cut short.
-    let by = caller.principal;
-    api.store.write(move |tx| ops::record_purge(tx, &by, before, entries)).await?;
-    Ok(Json(Purged { purged: ops::purge(&api.logs, before, || false).await?.purged }))
+    let plan = api.plan(body.older_than_days).await?;
+    // What was told to the audit log is done, even if whoever asked goes away.
+    let purging = tokio::spawn(async move {
+        let record = api.store.write(move |tx| ops::record_purge(tx, &caller.principal, plan));
+        ops::purge(&api.logs, plan, record, || false).await
+    });
+    Ok(Json(Purged { purged: purging.await.map_err(Problem::internal)??.purged }))
 }

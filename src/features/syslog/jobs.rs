@@ -6,9 +6,9 @@ use super::ops;
 use crate::base::access::Principal;
 use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
-use crate::features::settings::{self, LOG_RETENTION, Started};
+use crate::features::settings::Started;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
-use crate::platform::store::{Store, Tx};
+use crate::platform::store::Store;
 
 /// Purges what is older than the retention in force, every night at three.
 #[derive(Debug, Clone)]
@@ -35,24 +35,12 @@ impl JobHandler for LogRetention {
 
 impl LogRetention {
     async fn purge(&self, cx: &JobCx) -> Result<(), Problem> {
-        let started = self.started.clone();
-        let older_than = cx
-            .store()
-            .read(move |tx| {
-                let days = settings::ops::number(tx, LOG_RETENTION, &started)?.value;
-                Ok(ops::cutoff(tx.now(), days))
-            })
-            .await?;
-        let progress = ops::purge(&self.logs, older_than, || cx.stopping()).await?;
-        let record = move |tx: &Tx<'_>| match progress.purged {
-            0 => Ok(()),
-            n => ops::record_purge(tx, &Principal::system("log-retention"), older_than, n),
-        };
-        if progress.done {
-            return cx.complete(record).await;
+        let plan = ops::plan(cx.store(), &self.logs, &self.started, None).await?;
+        let record = cx.page(move |tx| ops::record_purge(tx, &Principal::system(names::LOG_RETENTION), plan));
+        if ops::purge(&self.logs, plan, record, || cx.stopping()).await?.done {
+            return Ok(());
         }
-        // Tenure is shutting down: what is gone is told, and the next start goes on with the rest.
-        cx.page(record).await?;
+        // Tenure is shutting down: the next start goes on with the rest.
         cx.snooze(cx.store().clock().now()).await
     }
 }

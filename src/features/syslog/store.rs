@@ -58,7 +58,8 @@ pub fn count_before(tx: &Tx<'_>, before: Timestamp) -> Result<u64, Problem> {
     tx.scalar("SELECT count(*) FROM system_log WHERE at < ?1", params![before])
 }
 
-/// Gives freed pages back to the file system, at most `pages` of them.
-pub fn shrink(tx: &Tx<'_>, pages: u32) -> Result<(), Problem> {
-    tx.query(&format!("PRAGMA incremental_vacuum({pages})"), params![], |_| Ok(())).map(drop)
+/// Gives freed pages back to the file system, at most `pages` of them; answers how many are left.
+pub fn shrink(tx: &Tx<'_>, pages: u32) -> Result<u64, Problem> {
+    tx.query(&format!("PRAGMA incremental_vacuum({pages})"), params![], |_| Ok(()))?;
+    tx.scalar("PRAGMA freelist_count", params![])
 }

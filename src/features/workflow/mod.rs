@@ -9,6 +9,7 @@
 //! What a granted role means in a connected system (the access feature).
 
 pub mod approvals;
+pub mod cleanup;
 pub mod definitions;
 pub mod engine;
 pub mod runs;
@@ -17,6 +18,7 @@ use std::sync::Arc;
 
 use crate::features::connectors::Connectors;
 use crate::features::settings::Started;
+use crate::platform::blobs::BlobStore;
 use crate::platform::http::Routes;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
@@ -41,6 +43,8 @@ pub fn routes(state: WorkflowApi) -> Routes {
 pub struct WorkflowJobs {
     /// Connected systems.
     pub connectors: Connectors,
+    /// The files of documents.
+    pub blobs: BlobStore,
     /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
     pub stuck_run_timeout: Started<u32>,
 }
@@ -50,6 +54,7 @@ pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
     vec![
         Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
+        Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
     ]
 }
 

@@ -51,7 +51,7 @@ fn signed_in(parts: &mut Parts) -> Result<Principal, Failure> {
 }
 
 /// A route that looks into a request before its guard is a defect that must not go unnoticed.
-fn check_guarded(extensions: &Extensions) -> Result<(), Failure> {
+pub(super) fn check_guarded(extensions: &Extensions) -> Result<(), Failure> {
     match extensions.get::<Guarded>() {
         Some(Guarded) => Ok(()),
         None => Err(Failure(Problem::internal(

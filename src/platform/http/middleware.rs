@@ -15,6 +15,7 @@ use tracing::Instrument as _;
 use super::limits::Limits;
 use super::reply::{Failure, Unsent, problem_response, problem_response_as};
 use super::local::LocalPeer;
+use super::upload::is_upload;
 use super::{COOKIE, SECURE_COOKIE, body, headers};
 use crate::base::access::{Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
@@ -25,6 +26,8 @@ use crate::base::problem::Problem;
 pub const MAX_BODY: usize = 1024 * 1024;
 /// How long a client may take to send a body.
 pub const BODY_TIME: Duration = Duration::from_secs(30);
+/// How much longer a client may take to send a file.
+const UPLOAD_FACTOR: u32 = 20;
 /// The largest sum of header names and values, in bytes.
 const MAX_HEADERS: usize = 16 * 1024;
 
@@ -68,7 +71,8 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
     let waits = request.headers().contains_key(header::EXPECT);
     let (request, rest) = {
         let (parts, whole) = request.into_parts();
-        let (timed, rest) = body::timed(whole, frame.body_time);
+        let factor = if is_upload(&method, &path) { UPLOAD_FACTOR } else { 1 };
+        let (timed, rest) = body::timed(whole, frame.body_time * factor);
         (Request::from_parts(parts, timed), rest)
     };
     let mut response = if too_large {

@@ -19,10 +19,12 @@ pub mod middleware;
 pub mod reply;
 pub mod tls;
 pub mod ui;
+pub mod upload;
 
 pub use extract::{Allowed, Anybody, Body, Caller, IdPath, Params, nullable};
 pub use listener::Server;
 pub use reply::Failure;
+pub use upload::{Upload, as_attachment};
 
 /// The routes of a feature, with their description for the OpenAPI document.
 pub type Routes = utoipa_axum::router::OpenApiRouter;

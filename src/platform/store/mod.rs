@@ -238,6 +238,14 @@ impl Store {
         self.writer()?.write(writer::Lane::Background, f).await
     }
 
+    /// Folds the WAL into the file before the next batch, so that the file shrinks by what was given
+    /// back. Waits for nothing, and for no reader.
+    pub fn fold_wal(&self) -> Result<(), Problem> {
+        self.check_open()?;
+        self.writer()?.fold();
+        Ok(())
+    }
+
     /// Connections in use, idle, waited for.
     pub fn pool_stats(&self) -> PoolStats {
         let (max, min) = self.inner.shape;

@@ -123,6 +123,8 @@ struct Shared {
     queue: Mutex<Queue>,
     wake: Condvar,
     busy: AtomicBool,
+    /// Whether the WAL is to be folded into the file before the next batch.
+    fold: AtomicBool,
     batches: AtomicU64,
     writes: AtomicU64,
     largest: AtomicU64,
@@ -202,6 +204,13 @@ impl Writer {
         }
         self.shared.wake.notify_one();
         answer.await.map_err(|_| Problem::internal("the writer ended before it answered"))?
+    }
+
+    pub(super) fn fold(&self) {
+        // Under the lock, so that a writer about to sleep does not miss it.
+        let _queue = self.shared.lock();
+        self.shared.fold.store(true, Ordering::Relaxed);
+        self.shared.wake.notify_one();
     }
 
     pub(super) fn is_busy(&self) -> bool {
@@ -298,10 +307,22 @@ impl Worker {
         }
     }
 
+    /// As far as readers let it: it waits for none.
+    fn fold(&self) {
+        if let Err(e) = self.conn.execute_batch("PRAGMA wal_checkpoint(PASSIVE);") {
+            tracing::warn!(error = %e, "the write-ahead log was not folded into the file");
+        }
+    }
+
     /// Blocks until there is work; false when there will be none any more.
     fn wait_for_work(&self) -> bool {
         let mut queue = self.shared.lock();
         loop {
+            if self.shared.fold.swap(false, Ordering::Relaxed) {
+                drop(queue);
+                self.fold();
+                queue = self.shared.lock();
+            }
             if queue.len() > 0 {
                 return true;
             }

@@ -6,6 +6,8 @@ export type QueryValue = string | number | boolean | null | undefined;
 export interface RequestOptions {
   query?: Record<string, QueryValue>;
   body?: unknown;
+  /** A body that is sent as it is, instead of JSON. */
+  file?: { content: Blob; mediaType: string };
   signal?: AbortSignal;
   idempotencyKey?: string;
   /** Answer a 401 to the caller instead of asking for a new sign-in. */
@@ -90,8 +92,8 @@ function buildInit(method: string, options: RequestOptions): RequestInit {
   if (!SAFE.has(method)) {
     if (csrfToken) headers['x-csrf-token'] = csrfToken;
     if (options.idempotencyKey) headers['idempotency-key'] = options.idempotencyKey;
-    headers['content-type'] = 'application/json';
-    init.body = JSON.stringify(options.body ?? {});
+    headers['content-type'] = options.file?.mediaType ?? 'application/json';
+    init.body = options.file?.content ?? JSON.stringify(options.body ?? {});
   }
   return init;
 }

@@ -59,6 +59,7 @@ export const queries = {
   assignments: (filter: Filter = {}) => list<Assignment>('/api/assignments', filter),
   assignment: (key: string) => one<Assignment>(`/api/assignments/${id(key)}`),
   documents: (filter: Filter = {}) => list<AccessDocument>('/api/documents', filter),
+  document: (key: string) => one<AccessDocument>(`/api/documents/${id(key)}`),
   connectors: (filter: Filter = {}) => list<Connector>('/api/connectors', filter),
   jobs: (filter: Filter = {}) => list<Job>('/api/jobs', filter),
   job: (key: string) => one<Job>(`/api/jobs/${id(key)}`),
@@ -69,6 +70,13 @@ export const queries = {
   system: () => one<SystemInfo>('/api/system'),
   securitySettings: () => one<{ stuckRunTimeoutMinutes: Setting<number> }>('/api/settings/security'),
   loggingSettings: () => one<{ retentionDays: Setting<number>; level: Setting<string> }>('/api/settings/logging'),
+  logPurge: (olderThanDays: number) => ({
+    queryKey: ['/api/logs/purge-preview', olderThanDays] as const,
+    queryFn: ({ signal }: { signal: AbortSignal }) =>
+      api.get<{ count: number; before: string }>('/api/logs/purge-preview', { query: { olderThanDays }, signal }),
+    // It is counted anew each time it is asked for.
+    gcTime: 0,
+  }),
   health: () => ({
     queryKey: ['/api/health'] as const,
     // A degraded server answers 503 with the same shape.

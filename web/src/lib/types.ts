@@ -265,10 +265,16 @@ export interface AccessDocument {
   state: DocumentState;
   validFrom: Instant | null;
   expiresAt: Instant | null;
-  fileName: string | null;
-  sizeBytes: number | null;
-  sha256: string | null;
+  file: DocumentFile | null;
+  submittedBy: string | null;
   createdAt: Instant;
+}
+
+export interface DocumentFile {
+  name: string;
+  size: number;
+  sha256: string;
+  mediaType: string;
 }
 
 export interface Connector {

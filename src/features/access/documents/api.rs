@@ -2,20 +2,24 @@
 
 use axum::Json;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use serde::Deserialize;
 use utoipa_axum::routes;
 
 use super::ops::{self, NewDocument};
+use super::files::{self, NewFile};
 use super::store::{self, DocumentFilter};
-use super::{Document, DocumentState};
+use super::{Document, DocumentState, MAX_FILE, MEDIA_TYPES, fault_of_file_name};
 use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{DocumentId, PersonId, RunId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::AccessApi;
-use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes};
+use crate::platform::blobs::{BlobHash, too_large};
+use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes, Upload, as_attachment};
+use crate::platform::store::Tx;
 
 /// The routes of documents.
 pub fn routes(state: AccessApi) -> Routes {
@@ -25,6 +29,7 @@ pub fn routes(state: AccessApi) -> Routes {
         .routes(routes!(approve_document))
         .routes(routes!(reject_document))
         .routes(routes!(withdraw_document))
+        .routes(routes!(put_content, get_content))
         .with_state(state)
 }
 
@@ -45,6 +50,12 @@ struct ListParams {
 fn sees(principal: &Principal, person: &PersonId) -> bool {
     principal.can(Permission::DocumentRead)
         || (principal.can(Permission::DocumentReadOwn) && principal.is_person(person))
+}
+
+/// The document with this id, if the principal may see it.
+fn visible(tx: &Tx<'_>, principal: &Principal, id: &DocumentId) -> Result<Document, Problem> {
+    let seen = store::find_document(tx, id)?.filter(|d| sees(principal, &d.person.id));
+    seen.ok_or_else(|| Problem::missing("document", id))
 }
 
 /// Documents, newest first; one's own unless one may see all.
@@ -80,10 +91,7 @@ async fn get_document(
     State(api): State<AccessApi>,
     IdPath(id): IdPath<DocumentId>,
 ) -> Result<Json<Document>, Failure> {
-    let wanted = id.clone();
-    let found = api.store.read(move |tx| store::find_document(tx, &wanted)).await?;
-    let seen = found.filter(|d| sees(&caller.principal, &d.person.id));
-    Ok(Json(seen.ok_or_else(|| Problem::missing("document", &id))?))
+    Ok(Json(api.store.read(move |tx| visible(tx, &caller.principal, &id)).await?))
 }
 
 /// A document that is handed in.
@@ -132,12 +140,91 @@ async fn submit_document(
     Ok((StatusCode::CREATED, Json(document)))
 }
 
+/// What a file is called.
+#[derive(Debug, Deserialize, utoipa::IntoParams)]
+struct ContentParams {
+    /// Its name, without a folder.
+    name: String,
+}
+
+/// Hands in the file of a document, in the place of the one before. The body is the file, at most
+/// 25 MiB; its `Content-Type` is one of those taken: PDF, JPEG, PNG, TIFF, WebP, plain text, CSV,
+/// OpenDocument and Office Open XML texts and tables.
+#[utoipa::path(put, path = "/api/documents/{id}/content", tag = "access",
+    params(("id" = DocumentId, Path), ContentParams),
+    request_body(content = String, content_type = "application/octet-stream"),
+    responses((status = 200, body = Document), (status = 403), (status = 404), (status = 409), (status = 413),
+        (status = 415), (status = 422), (status = 503)))]
+async fn put_content(
+    caller: Allowed<may::DocumentWrite>,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<DocumentId>,
+    Params(params): Params<ContentParams>,
+    upload: Upload,
+) -> Result<Json<Document>, Failure> {
+    let (by, wanted) = (caller.principal.clone(), id.clone());
+    api.store
+        .read(move |tx| {
+            visible(tx, &by, &wanted)?;
+            files::open_for(tx, &by, &wanted)
+        })
+        .await?;
+    if let Some(fault) = fault_of_file_name(&params.name) {
+        return Err(Problem::field("name", fault).into());
+    }
+    if !MEDIA_TYPES.contains(&upload.media_type.as_str()) {
+        return Err(Problem::UnsupportedMedia(format!(
+            "got content type \"{}\"; expected one of {}",
+            upload.media_type,
+            MEDIA_TYPES.join(", ")
+        ))
+        .into());
+    }
+    if upload.announced.is_some_and(|size| size > MAX_FILE) {
+        return Err(too_large(MAX_FILE).into());
+    }
+    let new = NewFile { name: params.name, media_type: upload.media_type };
+    Ok(Json(files::upload((&api.store, &api.blobs), caller.principal, id, new, upload.pieces).await?))
+}
+
+/// The file of a document, to be saved; a browser never shows it.
+#[utoipa::path(get, path = "/api/documents/{id}/content", tag = "access", params(("id" = DocumentId, Path)),
+    responses((status = 200, body = String, content_type = "application/octet-stream"), (status = 404)))]
+async fn get_content(
+    caller: Caller,
+    State(api): State<AccessApi>,
+    IdPath(id): IdPath<DocumentId>,
+) -> Result<impl IntoResponse, Failure> {
+    let wanted = id.clone();
+    let document = api.store.read(move |tx| visible(tx, &caller.principal, &wanted)).await?;
+    let file = document.file.ok_or_else(|| Problem::missing("file of the document", &id))?;
+    let hash = BlobHash::parse(&file.sha256)
+        .ok_or_else(|| Problem::internal(format!("{id} has {:?}, which is no hash", file.sha256)))?;
+    let pieces = api.blobs.read(&hash, file.size).await?;
+    let headers = [
+        (header::CONTENT_TYPE, file.media_type),
+        (header::CONTENT_LENGTH, file.size.to_string()),
+        (header::CONTENT_DISPOSITION, as_attachment(&file.name)),
+    ];
+    Ok((headers, axum::body::Body::from_stream(pieces)))
+}
+
 /// Why a document is approved, rejected or withdrawn.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
 struct ReasonBody {
     /// The reason; a rejection needs one.
     reason: Option<String>,
+}
+
+/// Why a document is approved, and what was looked at.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct ApproveBody {
+    /// The reason.
+    reason: Option<String>,
+    /// SHA-256 of the file that was looked at: another one is not approved by mistake.
+    sha256: Option<String>,
 }
 
 impl ReasonBody {
@@ -152,15 +239,19 @@ impl ReasonBody {
 
 /// Accepts a document.
 #[utoipa::path(post, path = "/api/documents/{id}/approve", tag = "access", params(("id" = DocumentId, Path)),
-    request_body = ReasonBody, responses((status = 200, body = Document), (status = 403), (status = 404), (status = 409)))]
+    request_body = ApproveBody, responses((status = 200, body = Document), (status = 403), (status = 404), (status = 409)))]
 async fn approve_document(
     caller: Allowed<may::DocumentReview>,
     State(api): State<AccessApi>,
     IdPath(id): IdPath<DocumentId>,
-    Body(body): Body<ReasonBody>,
+    Body(body): Body<ApproveBody>,
 ) -> Result<Json<Document>, Failure> {
-    let reason = body.text()?;
-    Ok(Json(api.store.write(move |tx| ops::approve(tx, &caller.principal, &id, reason.clone())).await?))
+    let reason = ReasonBody { reason: body.reason }.text()?;
+    let approved = api.store.write(move |tx| {
+        files::check_looked_at(tx, &id, body.sha256.as_deref())?;
+        ops::approve(tx, &caller.principal, &id, reason.clone())
+    });
+    Ok(Json(approved.await?))
 }
 
 /// Turns a document down.
@@ -190,11 +281,7 @@ async fn withdraw_document(
     let document = api
         .store
         .write(move |tx| {
-            let owner = store::find_document(tx, &id)?
-                .filter(|d| sees(&caller.principal, &d.person.id))
-                .ok_or_else(|| Problem::missing("document", &id))?
-                .person
-                .id;
+            let owner = visible(tx, &caller.principal, &id)?.person.id;
             if !caller.principal.is_person(&owner) {
                 caller.principal.require(Permission::DocumentReview)?;
             }

@@ -6,11 +6,16 @@
 //! - When a document expires or is withdrawn, every assignment that rests on it ends in the same
 //!   transaction.
 //! - Nobody reviews their own document, nor one that they handed in for somebody else.
+//! - A document's file changes only while it is `submitted`, by whoever it is about or whoever handed
+//!   it in. Its hash stands in every audit entry from then on, that of the approval included; the
+//!   database itself refuses a later change.
 //!
 //! # Not here
 //! Calling the connector that takes the access away is [`super::grants`], reached through the outbox.
 
 pub mod api;
+pub mod cleanup;
+pub mod files;
 pub mod jobs;
 pub mod ops;
 pub mod store;
@@ -59,17 +64,59 @@ pub struct Document {
     /// The run it was handed in for.
     #[serde(skip)]
     pub run_id: Option<RunId>,
-    /// Name of the file, if there is one.
-    pub file_name: Option<String>,
-    /// Size of the file.
-    pub size_bytes: Option<u64>,
-    /// SHA-256 of the file, in hex.
-    pub sha256: Option<String>,
+    /// The file, if one was handed in.
+    pub file: Option<DocumentFile>,
     /// Who handed it in.
-    #[serde(skip)]
     pub submitted_by: Option<PersonId>,
     /// When it was handed in.
     pub created_at: Timestamp,
+}
+
+/// The file of a document.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DocumentFile {
+    /// Its name, as whoever handed it in calls it.
+    pub name: String,
+    /// How many bytes.
+    pub size: u64,
+    /// SHA-256, in hex.
+    pub sha256: String,
+    /// What kind of file, one of [`MEDIA_TYPES`].
+    pub media_type: String,
+}
+
+/// The largest file that is taken, in bytes.
+pub const MAX_FILE: u64 = 25 * 1024 * 1024;
+
+/// The kinds of files that are taken. None of them is run by a browser that opens it.
+pub const MEDIA_TYPES: [&str; 11] = [
+    "application/pdf",
+    "image/jpeg",
+    "image/png",
+    "image/tiff",
+    "image/webp",
+    "text/csv",
+    "text/plain",
+    "application/vnd.oasis.opendocument.text",
+    "application/vnd.oasis.opendocument.spreadsheet",
+    "application/vnd.openxmlformats-officedocument.wordprocessingml.document",
+    "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet",
+];
+
+/// Why a text cannot be the name of a file; nothing when it can.
+pub fn fault_of_file_name(name: &str) -> Option<&'static str> {
+    // A name that runs backwards shows another ending than it has.
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if name.trim().is_empty() || name.len() > 255 {
+        Some("expected a name of 1 to 255 bytes")
+    } else if name.contains(['/', '\\']) || matches!(name, "." | "..") {
+        Some("expected the name of a file, without a folder")
+    } else if name.chars().any(|c| c.is_control() || turns(c)) {
+        Some("expected a name without control characters")
+    } else {
+        None
+    }
 }
 
 impl Document {

@@ -55,9 +55,7 @@ pub fn submit(tx: &Tx<'_>, by: &Principal, new: NewDocument) -> Result<Document,
         valid_from: new.valid_from,
         expires_at: new.expires_at,
         run_id: new.run,
-        file_name: None,
-        size_bytes: None,
-        sha256: None,
+        file: None,
         submitted_by: by.person.clone(),
         created_at: tx.now(),
     };
@@ -200,7 +198,7 @@ fn wake(tx: &Tx<'_>, document: &Document) -> Result<(), Problem> {
     Ok(())
 }
 
-fn wrong_state(document: &Document, what: &str) -> Problem {
+pub(super) fn wrong_state(document: &Document, what: &str) -> Problem {
     Problem::Conflict(format!(
         "The document {} is {} already and cannot be {what} any more.",
         document.id,
@@ -208,15 +206,15 @@ fn wrong_state(document: &Document, what: &str) -> Problem {
     ))
 }
 
-fn state_of(d: &Document) -> Value {
+pub(super) fn state_of(d: &Document) -> Value {
     json!({
         "type": d.kind, "personId": d.person.id, "state": d.state, "validFrom": d.valid_from,
-        "expiresAt": d.expires_at, "runId": d.run_id, "sha256": d.sha256,
+        "expiresAt": d.expires_at, "runId": d.run_id, "file": d.file,
         "submittedBy": d.submitted_by,
     })
 }
 
-fn record(
+pub(super) fn record(
     tx: &Tx<'_>,
     by: &Principal,
     action: &'static str,

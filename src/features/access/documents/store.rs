@@ -1,6 +1,6 @@
 //! SQL of documents and of the runs that wait for them.
 
-use super::{Document, DocumentState};
+use super::{Document, DocumentFile, DocumentState};
 use crate::base::id::{DocumentId, PersonId, RunId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -9,8 +9,8 @@ use crate::params;
 use crate::platform::store::{Row, Tx};
 
 const SELECT: &str = "SELECT d.id, d.type, d.person_id, p.display_name, d.state, d.valid_from, d.expires_at, d.run_id,
-                             d.file_name, d.size_bytes, d.sha256, d.submitted_by, d.created_at
-                      FROM document d JOIN person p ON p.id = d.person_id";
+                             d.file_name, d.media_type, d.sha256, b.size_bytes, d.submitted_by, d.created_at
+                      FROM document d JOIN person p ON p.id = d.person_id LEFT JOIN blob b ON b.sha256 = d.sha256";
 
 fn document(r: &Row<'_>) -> Result<Document, Problem> {
     Ok(Document {
@@ -21,12 +21,16 @@ fn document(r: &Row<'_>) -> Result<Document, Problem> {
         valid_from: r.get("valid_from")?,
         expires_at: r.get("expires_at")?,
         run_id: r.get("run_id")?,
-        file_name: r.get("file_name")?,
-        size_bytes: r.get("size_bytes")?,
-        sha256: r.get("sha256")?,
+        file: file(r)?,
         submitted_by: r.get("submitted_by")?,
         created_at: r.get("created_at")?,
     })
+}
+
+fn file(r: &Row<'_>) -> Result<Option<DocumentFile>, Problem> {
+    let Some(sha256) = r.get("sha256")? else { return Ok(None) };
+    let (name, size, media_type) = (r.get("file_name")?, r.get("size_bytes")?, r.get("media_type")?);
+    Ok(Some(DocumentFile { name, size, sha256, media_type }))
 }
 
 /// The document with this id.
@@ -106,12 +110,11 @@ pub fn list_expired_live(
     )
 }
 
-/// Stores a new document.
+/// Stores a new document, which has no file yet.
 pub fn insert_document(tx: &Tx<'_>, d: &Document) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO document (id, type, person_id, state, valid_from, expires_at, run_id, file_name, size_bytes,
-                               sha256, submitted_by, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO document (id, type, person_id, state, valid_from, expires_at, run_id, submitted_by, created_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             d.id,
             d.kind,
@@ -120,14 +123,71 @@ pub fn insert_document(tx: &Tx<'_>, d: &Document) -> Result<(), Problem> {
             d.valid_from,
             d.expires_at,
             d.run_id,
-            d.file_name,
-            d.size_bytes,
-            d.sha256,
             d.submitted_by,
             d.created_at
         ],
     )?;
     Ok(())
+}
+
+/// Stores which file a document has.
+pub fn update_file(tx: &Tx<'_>, id: &DocumentId, file: &DocumentFile) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE document SET sha256 = ?2, file_name = ?3, media_type = ?4 WHERE id = ?1",
+        params![id, file.sha256, file.name, file.media_type],
+    )?;
+    Ok(())
+}
+
+/// Stores that content is kept, and that something begins to refer to it.
+pub fn keep_blob(tx: &Tx<'_>, sha256: &str, size: u64) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO blob (sha256, size_bytes, created_at, touched_at) VALUES (?1, ?2, ?3, ?3)
+         ON CONFLICT (sha256) DO UPDATE SET touched_at = excluded.touched_at",
+        params![sha256, size, tx.now()],
+    )?;
+    Ok(())
+}
+
+/// Stores that something ceases to refer to content.
+pub fn touch_blob(tx: &Tx<'_>, sha256: &str) -> Result<(), Problem> {
+    tx.execute("UPDATE blob SET touched_at = ?2 WHERE sha256 = ?1", params![sha256, tx.now()])?;
+    Ok(())
+}
+
+/// Content that is kept, with the instant it counts from.
+pub type OldBlob = (Timestamp, String);
+
+/// At most `limit` contents that nothing began or ceased to refer to after `until`, the oldest first,
+/// after `after`; and whether something refers to each.
+pub fn list_old_blobs(
+    tx: &Tx<'_>,
+    until: Timestamp,
+    after: Option<&OldBlob>,
+    limit: u32,
+) -> Result<Vec<(OldBlob, bool)>, Problem> {
+    tx.query(
+        "SELECT b.touched_at, b.sha256, EXISTS (SELECT 1 FROM document d WHERE d.sha256 = b.sha256) AS used FROM blob b
+         WHERE b.touched_at <= ?1 AND (b.touched_at, b.sha256) > (?2, ?3)
+         ORDER BY b.touched_at, b.sha256 LIMIT ?4",
+        params![until, after.map_or(i64::MIN, |a| a.0.as_millis()), after.map_or("", |a| a.1.as_str()), limit],
+        |r| Ok(((r.get("touched_at")?, r.get("sha256")?), r.get("used")?)),
+    )
+}
+
+/// Forgets content unless something refers to it, or began or ceased to after `until`; whether it did.
+pub fn delete_unreferenced_blob(tx: &Tx<'_>, sha256: &str, until: Timestamp) -> Result<bool, Problem> {
+    let changed = tx.execute(
+        "DELETE FROM blob WHERE sha256 = ?1 AND touched_at <= ?2
+           AND NOT EXISTS (SELECT 1 FROM document d WHERE d.sha256 = blob.sha256)",
+        params![sha256, until],
+    )?;
+    Ok(changed > 0)
+}
+
+/// Whether content with this hash is known.
+pub fn has_blob(tx: &Tx<'_>, sha256: &str) -> Result<bool, Problem> {
+    tx.scalar("SELECT EXISTS (SELECT 1 FROM blob WHERE sha256 = ?1)", params![sha256])
 }
 
 /// Stores where a document stands.

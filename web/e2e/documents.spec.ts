@@ -1,0 +1,72 @@
+import type { Page } from '@playwright/test';
+import { faultsOf } from './axe';
+import { expect, open, signIn, test } from './fixtures';
+
+const PDF = { name: 'Zertifikat März.pdf', mimeType: 'application/pdf', buffer: Buffer.from('%PDF-1.7 of a certificate') };
+
+/** Hands in a document of one's own, without a file. */
+async function submitted(page: Page, csrfToken: string): Promise<string> {
+  const url = process.env.TENURE_URL!;
+  const headers = { origin: url, 'x-csrf-token': csrfToken };
+  const me = (await (await page.request.get(`${url}/api/auth/me`)).json()) as { person: { id: string } };
+  const data = { type: 'training-certificate', personId: me.person.id, validFrom: '2020-01-01T00:00:00Z', expiresAt: '2099-01-01T00:00:00Z' };
+  const answer = await page.request.post(`${url}/api/documents`, { data, headers });
+  expect(answer.status(), await answer.text()).toBe(201);
+  return ((await answer.json()) as { id: string }).id;
+}
+
+const panelOf = (page: Page) => page.getByRole('region', { name: 'Chosen document' });
+
+for (const theme of ['light', 'dark'] as const) {
+  test(`a file is chosen by keyboard, shown and saved in the ${theme} theme`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: theme });
+    const id = await submitted(page, await signIn(page, 'ada'));
+    await open(page, `/documents?id=${id}`);
+    const panel = panelOf(page);
+    await expect(panel.getByText('None yet')).toBeVisible();
+    expect(await faultsOf(page)).toEqual([]);
+
+    const chooser = page.waitForEvent('filechooser');
+    await panel.getByRole('button', { name: 'Choose a file' }).press('Enter');
+    await (await chooser).setFiles(PDF);
+    await expect(panel.getByText('PDF, 25 B')).toBeVisible();
+    expect(await faultsOf(page)).toEqual([]);
+
+    const download = page.waitForEvent('download');
+    await panel.getByRole('link', { name: PDF.name }).click();
+    expect((await download).suggestedFilename()).toBe(PDF.name);
+    await page.setViewportSize({ width: 360, height: 800 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)).toBe(0);
+  });
+}
+
+test('a file is dropped, and one of another kind is refused before it is sent', async ({ page }) => {
+  const id = await submitted(page, await signIn(page, 'ada'));
+  await open(page, `/documents?id=${id}`);
+  const panel = panelOf(page);
+  const drop = async (name: string, text: string) => {
+    const data = await page.evaluateHandle(
+      ([name, text]) => {
+        const transfer = new DataTransfer();
+        transfer.items.add(new File([text!], name!));
+        return transfer;
+      },
+      [name, text],
+    );
+    await panel.getByRole('group', { name: 'Hand in the file' }).dispatchEvent('drop', { dataTransfer: data });
+  };
+  await drop('page.html', '<p>');
+  await expect(panel.getByRole('alert')).toContainText('page.html is not of a kind that is taken.');
+  expect(await faultsOf(page)).toEqual([]);
+  await drop('notes.txt', 'notes');
+  await expect(panel.getByText('text, 5 B')).toBeVisible();
+  await expect(panel.getByRole('alert')).toHaveCount(0);
+});
+
+test('whoever neither is the subject nor handed it in is offered no upload', async ({ page }) => {
+  const id = await submitted(page, await signIn(page, 'ada'));
+  await signIn(page, 'mona');
+  await open(page, `/documents?id=${id}`);
+  await expect(panelOf(page).getByText('None yet')).toBeVisible();
+  await expect(panelOf(page).getByRole('button', { name: /^Choose/ })).toHaveCount(0);
+});
