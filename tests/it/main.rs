@@ -13,5 +13,6 @@ mod permissions;
 mod pool;
 mod schema;
 mod serve;
+mod soak;
 mod support;
 mod tidy;

@@ -2,6 +2,7 @@
 
 pub mod connectors;
 pub mod counter;
+pub mod load;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};
