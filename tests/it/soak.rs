@@ -18,15 +18,17 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::sync::{Mutex, MutexGuard};
 
-use crate::support::load::{SlowService, Tally, Target, administrator, publish, tell};
-use crate::support::{Server, command, eventually, http};
+use crate::support::load::{SlowService, Tally, Target, administrator, client, publish, tell};
+use crate::support::{Server, command, eventually};
 
 /// Starts of runs a second; each makes two jobs, `advance-run` and `send-mail`.
-const RATE: u32 = 60;
+const RATE: u32 = 80;
 /// The load that is promised to be survived, in jobs a second.
 const PROMISED_RATE: f64 = 50.0;
 /// Jobs that must be active when the process ends.
 const PROMISED_ACTIVE: usize = 10;
+/// So many are waited for: until the end comes, a few of them are done.
+const BUSY: u64 = 13;
 /// A restarted process has to be back at work within this time.
 const PROMISED_PICK_UP: Duration = Duration::from_secs(2);
 
@@ -75,6 +77,7 @@ struct World {
     service: SlowService,
     token: String,
     workflow: String,
+    client: reqwest::Client,
     numbers: Arc<AtomicU64>,
     tally: Tally,
 }
@@ -90,6 +93,7 @@ impl World {
             service: SlowService::start().await,
             token,
             workflow: String::new(),
+            client: client(),
             numbers: Arc::default(),
             tally: Tally::default(),
         };
@@ -116,19 +120,24 @@ impl World {
     }
 
     fn target(&self, server: &Server) -> Target {
-        Target { base: server.base.clone(), token: self.token.clone(), workflow: self.workflow.clone() }
+        Target {
+            base: server.base.clone(),
+            token: self.token.clone(),
+            workflow: self.workflow.clone(),
+            client: self.client.clone(),
+        }
     }
 
     async fn get(&self, server: &Server, path: &str) -> Option<Value> {
-        let answer = http().get(format!("{}{path}", server.base)).bearer_auth(&self.token).send().await.ok()?;
-        answer.json().await.ok()
+        let url = format!("{}{path}", server.base);
+        self.client.get(url).bearer_auth(&self.token).send().await.ok()?.json().await.ok()
     }
 
-    /// Waits until at least the promised number of jobs is active.
+    /// Waits until more jobs are active than promised.
     async fn until_busy(&self, server: &Server) {
         eventually("enough jobs are active", Duration::from_secs(20), || async {
             let counts = self.get(server, "/api/jobs/counts").await?;
-            (counts["active"].as_u64()? >= PROMISED_ACTIVE as u64).then_some(())
+            (counts["active"].as_u64()? >= BUSY).then_some(())
         })
         .await;
     }
@@ -172,6 +181,6 @@ async fn until_done(ask: impl AsyncFn() -> Option<Value>) {
 /// The middle, the 99th of a hundred, and the largest.
 fn spread(times: &mut [Duration]) -> String {
     times.sort_unstable();
-    let at = |share: usize| times.get((times.len() * share / 100).min(times.len().saturating_sub(1)));
-    format!("p50 {:?}, p99 {:?}, most {:?}", at(50), at(99), times.last())
+    let at = |share: usize| times.get((times.len() * share).div_ceil(100).saturating_sub(1)).copied().unwrap_or_default();
+    format!("p50 {:?}, p99 {:?}, most {:?}", at(50), at(99), at(100))
 }

@@ -10,7 +10,7 @@ use tenure::app::demo::client::{Client, text};
 use tenure::app::demo::story::{ADMIN, PASSWORD};
 
 use super::{assert_whole, ledger, size, the_machine, until_done};
-use crate::support::load::{Load, SlowService, Target, publish, tell, wait};
+use crate::support::load::{self, Load, SlowService, Target, publish, tell, wait};
 use crate::support::{Server, eventually, http};
 
 /// The stop comes a few minutes after the first instant; the second is two hours after that.
@@ -54,7 +54,7 @@ async fn stood_still(mode: &str, vars: &[(&str, &str)]) {
     let token = text(&made, "/token").expect("a token");
     // Ten minutes of waiting: some are due while nothing runs.
     let workflow = publish(&server.base, &token, &service.url, &[wait(600, "tell"), tell("end")]).await;
-    let target = Target { base: server.base.clone(), token, workflow };
+    let target = Target { base: server.base.clone(), token, workflow, client: load::client() };
     let tally = Load::up_to(runs, &target, STARTS_A_SECOND, &Arc::new(AtomicU64::new(0))).finish().await;
     assert_eq!(tally.accepted.len() as u64, runs, "{:?} {:?}", tally.cut, tally.other);
     eventually("a fifth of the runs wait for their time", Duration::from_secs(60), || async {

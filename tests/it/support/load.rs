@@ -83,6 +83,7 @@ pub struct Target {
     pub base: String,
     pub token: String,
     pub workflow: String,
+    pub client: reqwest::Client,
 }
 
 /// How the starts were answered.
@@ -133,7 +134,6 @@ impl Load {
         let stop = CancellationToken::new();
         let (target, numbers, stopped) = (target.clone(), Arc::clone(numbers), stop.clone());
         let task = tokio::spawn(async move {
-            let client = client();
             let mut tick = tokio::time::interval(Duration::from_secs(1) / rate);
             let (mut starts, mut tally, began) = (JoinSet::new(), Tally::default(), Instant::now());
             loop {
@@ -145,7 +145,7 @@ impl Load {
                         if number >= end {
                             break;
                         }
-                        starts.spawn(start_run(client.clone(), target.clone(), number));
+                        starts.spawn(start_run(target.clone(), number));
                     }
                 }
             }
@@ -193,10 +193,10 @@ enum Answer {
     Other(String),
 }
 
-async fn start_run(client: reqwest::Client, target: Target, number: u64) -> (u64, Answer) {
+async fn start_run(target: Target, number: u64) -> (u64, Answer) {
     let url = format!("{}/api/workflows/{}/start", target.base, target.workflow);
     let body = json!({ "input": { "number": number } });
-    let sent = client.post(url).bearer_auth(&target.token).json(&body).send().await;
+    let sent = target.client.post(url).bearer_auth(&target.token).json(&body).send().await;
     let answer = match sent {
         Err(e) if e.is_connect() => Answer::Refused,
         Err(e) => Answer::Cut(format!("{e:?}")),
