@@ -36,8 +36,9 @@ test: ## install what the tests need, build, run everything
 bench: ## measure the store against bare rusqlite, at synchronous=FULL
 	cargo bench --locked --bench store
 
-soak: ## the long runs: 500 kills of the sample story
+soak: ## the long runs: 500 kills of the sample story; kills, stops and standstill under load
 	TENURE_KILLS=500 cargo test --locked --test it crash -- --nocapture
+	TENURE_SOAK=full cargo test --locked --test it soak -- --nocapture --test-threads=1
 
 dist: web ## the release binary: static, so that it needs nothing beside itself
 	test -f web/dist/index.html

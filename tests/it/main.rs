@@ -19,5 +19,6 @@ mod queue_conformance;
 mod queue_redis;
 mod schema;
 mod serve;
+mod soak;
 mod support;
 mod tidy;

@@ -3,10 +3,14 @@
 //! # Invariants
 //! - After [`Server::stop_accepting`], no new connection is accepted; requests in flight are finished
 //!   until the deadline, then cut.
+//! - Whoever was connected before that is answered: the kernel completes connections that nobody has
+//!   accepted yet, and a request may still be on its way.
 
+use std::io;
 use std::net::SocketAddr;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,18 +18,22 @@ use axum::extract::ConnectInfo;
 use axum::extract::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use tower::Service as _;
 
 use crate::base::problem::Problem;
 
 /// How long a client may take for its headers or its TLS handshake.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client that is connected when the end begins may take until its request begins.
+const FIRST_BYTE: Duration = Duration::from_millis(500);
+/// The most connections that are looked for in the kernel's queue at the end; it holds fewer.
+const BACKLOG: u32 = 4096;
 
 /// A listening server.
 #[derive(Debug)]
@@ -33,16 +41,8 @@ pub struct Server {
     /// Where it listens; the port is the real one when 0 was asked for.
     pub local_addr: SocketAddr,
     stop: CancellationToken,
-    task: JoinHandle<GracefulShutdown>,
-    connections: Arc<AtomicUsize>,
-}
-
-struct Connections<'a>(&'a AtomicUsize);
-
-impl Drop for Connections<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
+    task: JoinHandle<()>,
+    open: TaskTracker,
 }
 
 impl Server {
@@ -56,70 +56,59 @@ impl Server {
             Problem::refused(format!("HOST and PORT: cannot listen on {address}: {e}. Choose a free port."))
         })?;
         let local_addr = listener.local_addr().map_err(Problem::internal)?;
-        let stop = CancellationToken::new();
-        let connections = Arc::new(AtomicUsize::new(0));
-        let accept = Accept {
-            listener,
-            tls: tls.map(TlsAcceptor::from),
-            router,
-            stop: stop.clone(),
-            connections: Arc::clone(&connections),
-        };
-        Ok(Self { local_addr, stop, task: tokio::spawn(accept.run()), connections })
+        let (stop, open) = (CancellationToken::new(), TaskTracker::new());
+        let accept = Accept { tls: tls.map(TlsAcceptor::from), router, stop: stop.clone(), open: open.clone() };
+        Ok(Self { local_addr, stop, task: tokio::spawn(accept.run(listener)), open })
     }
 
     /// Open connections.
     pub fn connections(&self) -> usize {
-        self.connections.load(Ordering::Relaxed)
+        self.open.len()
     }
 
     /// Stops accepting; what is in flight goes on.
     pub fn stop_accepting(self) -> Finishing {
         self.stop.cancel();
-        Finishing { task: self.task }
+        Finishing { task: self.task, open: self.open }
     }
 }
 
 /// A server that accepts nothing more.
 #[derive(Debug)]
 pub struct Finishing {
-    task: JoinHandle<GracefulShutdown>,
+    task: JoinHandle<()>,
+    open: TaskTracker,
 }
 
 impl Finishing {
     /// Waits for what is in flight for at most `patience`; true when nothing was cut.
     pub async fn finish(self, patience: Duration) -> bool {
         let finish = async {
-            match self.task.await {
-                Ok(graceful) => {
-                    graceful.shutdown().await;
-                    true
-                }
-                Err(_) => false,
-            }
+            let accepted = self.task.await.is_ok();
+            self.open.close();
+            self.open.wait().await;
+            accepted
         };
         tokio::time::timeout(patience, finish).await.unwrap_or(false)
     }
 }
 
 struct Accept {
-    listener: TcpListener,
     tls: Option<TlsAcceptor>,
     router: Router,
     stop: CancellationToken,
-    connections: Arc<AtomicUsize>,
+    open: TaskTracker,
 }
 
 impl Accept {
-    async fn run(self) -> GracefulShutdown {
-        let graceful = GracefulShutdown::new();
+    async fn run(self, listener: TcpListener) {
         loop {
             let accepted = tokio::select! {
                 () = self.stop.cancelled() => break,
-                accepted = self.listener.accept() => accepted,
+                accepted = listener.accept() => accepted,
             };
             match accepted {
-                Ok((stream, peer)) => self.serve(stream, peer, &graceful),
+                Ok((stream, peer)) => self.serve(stream, peer),
                 Err(e) => {
                     // Out of file handles, or the client left between SYN and accept.
                     tracing::warn!(error = %e, "a connection was not accepted");
@@ -127,24 +116,38 @@ impl Accept {
                 }
             }
         }
-        graceful
+        if let Err(e) = self.serve_waiting(listener) {
+            tracing::warn!(error = %e, "connections that waited at the end were not accepted");
+        }
     }
 
-    fn serve(&self, stream: TcpStream, peer: SocketAddr, graceful: &GracefulShutdown) {
+    /// Takes the connections that the kernel has completed already, then closes the listener.
+    fn serve_waiting(&self, listener: TcpListener) -> io::Result<()> {
+        let listener = listener.into_std()?;
+        for _ in 0..BACKLOG {
+            match listener.accept() {
+                Ok((stream, peer)) => {
+                    stream.set_nonblocking(true)?;
+                    self.serve(TcpStream::from_std(stream)?, peer);
+                }
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) if e.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         // Small answers go out at once.
         let _ = stream.set_nodelay(true);
-        let router = self.router.clone();
-        let watcher = graceful.watcher();
-        let connections = Arc::clone(&self.connections);
-        connections.fetch_add(1, Ordering::Relaxed);
-        let tls = self.tls.clone();
-        tokio::spawn(async move {
-            let _open = Connections(&connections);
+        let (router, tls, stop) = (self.router.clone(), self.tls.clone(), self.stop.clone());
+        self.open.spawn(async move {
             match tls {
-                None => connection(stream, peer, router, watcher).await,
+                None => connection(stream, peer, router, stop).await,
                 Some(acceptor) => {
                     match tokio::time::timeout(HEADER_TIMEOUT, acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection(stream, peer, router, watcher).await,
+                        Ok(Ok(stream)) => connection(stream, peer, router, stop).await,
                         Ok(Err(e)) => tracing::debug!(error = %e, %peer, "TLS handshake failed"),
                         Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                     }
@@ -154,12 +157,8 @@ impl Accept {
     }
 }
 
-async fn connection<S>(
-    stream: S,
-    peer: SocketAddr,
-    router: Router,
-    watcher: hyper_util::server::graceful::Watcher,
-) where
+async fn connection<S>(stream: S, peer: SocketAddr, router: Router, stop: CancellationToken)
+where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
@@ -170,8 +169,72 @@ async fn connection<S>(
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(64 * 1024).max_concurrent_streams(128);
-    let served = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-    if let Err(e) = watcher.watch(served).await {
+    let heard = CancellationToken::new();
+    let stream = Heard { stream, first: Some(heard.clone()) };
+    let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let ended = tokio::select! {
+        // What has come already is read before the connection is told to end.
+        biased;
+        ended = served.as_mut() => ended,
+        () = told_to_end(&stop, &heard) => {
+            served.as_mut().graceful_shutdown();
+            served.await
+        }
+    };
+    if let Err(e) = ended {
         tracing::debug!(error = %e, %peer, "a connection ended early");
+    }
+}
+
+/// Ready when the server stops, and this connection has begun to speak or had its time for it: told
+/// earlier, it would be closed with its first request unread.
+async fn told_to_end(stop: &CancellationToken, heard: &CancellationToken) {
+    stop.cancelled().await;
+    // Silence is an answer too.
+    let _ = tokio::time::timeout(FIRST_BYTE, heard.cancelled()).await;
+}
+
+/// A stream that tells when its first bytes have come.
+struct Heard<S> {
+    stream: S,
+    first: Option<CancellationToken>,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let polled = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before
+            && let Some(first) = self.first.take()
+        {
+            first.cancel();
+        }
+        polled
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
     }
 }

@@ -4,6 +4,7 @@ pub mod connectors;
 pub mod counter;
 pub mod queue;
 pub mod redis;
+pub mod load;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};
