@@ -64,6 +64,7 @@ async fn fail_all(data: &Path) -> Seen {
         queue_store: queue_store.clone(),
         registry: Registry::new([Arc::clone(&handler) as Arc<dyn JobHandler>]),
         concurrency: CONCURRENCY,
+        redis: None,
     };
     let runtime = QueueRuntime::start(parts).await.expect("the queue starts");
     store
