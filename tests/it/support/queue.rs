@@ -308,8 +308,8 @@ impl Bench {
     pub async fn until_quiet(&self) {
         self.eventually("nothing waits and nothing runs", async |b| {
             let counts = b.counts().await;
-            let queue = b.runtime().counts().await.unwrap_or_default();
-            counts.waiting + counts.active == 0 && queue.waiting + queue.active == 0
+            let queue = b.runtime().counts().await;
+            counts.waiting + counts.active == 0 && queue.is_ok_and(|q| q.waiting + q.active == 0)
         })
         .await;
     }
