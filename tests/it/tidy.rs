@@ -41,12 +41,13 @@ fn report(rule: &str, faults: Vec<String>) {
 }
 
 /// Who may name a library: its word, where it may stand.
-const WALLS: [(&str, &[&str]); 8] = [
+const WALLS: [(&str, &[&str]); 9] = [
     ("rusqlite::", &["src/platform/store/", "src/platform/queue/"]),
     ("r2d2", &["src/platform/store/"]),
     ("axum::", &["src/platform/http/", "src/app/", "/api.rs"]),
     ("sqlx::", &["src/platform/queue/"]),
     ("apalis", &["src/platform/queue/"]),
+    ("use redis::", &["src/platform/redis/"]),
     ("reqwest::", &["src/platform/outbound/", "src/app/demo/"]),
     ("ldap3::", &["src/features/connectors/drivers/"]),
     ("lettre::", &["src/platform/mail", "src/config/mail.rs"]),

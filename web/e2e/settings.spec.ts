@@ -100,6 +100,9 @@ test('who may only read the settings is offered no change', async ({ page }) => 
 for (const theme of ['light', 'dark'] as const) {
   test(`the log is purged by keyboard, counted before, in the ${theme} theme`, async ({ page }) => {
     await page.emulateMedia({ colorScheme: theme });
+    // A refused sign-in is logged, so that there is an entry to remove.
+    const wrong = { email: 'nobody@example.org', password: 'not this one' };
+    expect((await page.request.post('/api/auth/login', { data: wrong })).status()).toBe(401);
     await signIn(page, 'admin');
     await open(page, '/settings/logging');
     const start = page.getByRole('button', { name: 'Purge Now…' });

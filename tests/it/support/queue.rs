@@ -18,7 +18,7 @@ use tenure::platform::queue::{
 };
 use tenure::platform::redis::{Redis, RedisSettings};
 use tenure::platform::store::{MigrationSet, Options, Store, Tx};
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard, Semaphore};
 
 use super::eventually;
 use super::redis::RedisServer;
@@ -133,9 +133,19 @@ pub struct Bench {
     pub queue_store: Store,
     pub diary: Diary,
     pub concurrency: u32,
+    /// Held so long as no measuring test may run.
+    _shared: Option<RwLockReadGuard<'static, ()>>,
     runtime: Option<QueueRuntime>,
     /// Each start has threads of its own, so that a crash ends everything it began.
     threads: Vec<tokio::runtime::Runtime>,
+}
+
+/// A test that measures time runs while no other bench does.
+static ALONE: RwLock<()> = RwLock::const_new(());
+
+/// Waits until no other bench is at work, and keeps new ones waiting while it is held.
+pub async fn alone() -> RwLockWriteGuard<'static, ()> {
+    ALONE.write().await
 }
 
 impl Drop for Bench {
@@ -162,12 +172,23 @@ impl Bench {
         Self::new(mode, clock.clone(), Some(clock)).await
     }
 
+    /// By the machine's clock, for a test that holds [`alone`].
+    pub async fn measured(mode: Mode) -> Self {
+        let redis = if mode == Mode::Redis { Some(RedisServer::start().await) } else { None };
+        let mut bench = Self::stopped(mode, Arc::new(SystemClock), None, redis).await;
+        bench.concurrency = 16;
+        bench.start().await;
+        bench
+    }
+
     async fn new(mode: Mode, clock: SharedClock, manual: Option<Arc<ManualClock>>) -> Self {
+        let shared = ALONE.read().await;
         let redis = match mode {
             Mode::Embedded => None,
             Mode::Redis => Some(RedisServer::start().await),
         };
         let mut bench = Self::stopped(mode, clock, manual, redis).await;
+        bench._shared = Some(shared);
         bench.start().await;
         bench
     }
@@ -194,6 +215,7 @@ impl Bench {
             queue_store,
             diary: Diary::new(),
             concurrency: 8,
+            _shared: None,
             runtime: None,
             threads: Vec::new(),
         }
@@ -308,8 +330,8 @@ impl Bench {
     pub async fn until_quiet(&self) {
         self.eventually("nothing waits and nothing runs", async |b| {
             let counts = b.counts().await;
-            let queue = b.runtime().counts().await.unwrap_or_default();
-            counts.waiting + counts.active == 0 && queue.waiting + queue.active == 0
+            let queue = b.runtime().counts().await;
+            counts.waiting + counts.active == 0 && queue.is_ok_and(|q| q.waiting + q.active == 0)
         })
         .await;
     }
