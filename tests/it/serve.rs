@@ -243,8 +243,10 @@ async fn accounts_and_tokens_are_made_on_the_command_line() {
     let server = Server::start(&["serve"], &data, &[]).await;
     let token = made["token"].as_str().expect("a token");
     assert_eq!(get(&server, token, "/api/audit").await.0, 200);
-    let busy = command(&["user", "list"]).env("DATA_DIR", &data).env("PORT", free_port().to_string()).output();
-    assert!(!busy.expect("runs").status.success(), "the data directory has an owner");
+    let beside = command(&["user", "list"]).env("DATA_DIR", &data).env("PORT", free_port().to_string()).output();
+    assert!(beside.expect("runs").status.success(), "the running server answers commands");
+    let second = command(&["serve"]).env("DATA_DIR", &data).env("PORT", free_port().to_string()).output();
+    assert_eq!(second.expect("runs").status.code(), Some(78), "the data directory has an owner");
 }
 
 #[tokio::test]

@@ -98,7 +98,7 @@ pub(super) fn configure(conn: &Connection) -> rusqlite::Result<()> {
     Ok(())
 }
 
-fn beside(path: &Path, ending: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
     let mut name = OsString::from(path);
     name.push(ending);
     PathBuf::from(name)
@@ -118,7 +118,7 @@ fn copy(path: &Path, ids: &dyn Ids) -> std::io::Result<PrivateCopy> {
 }
 
 /// The `file:` address of a path, whatever characters it has.
-fn uri(path: &Path, parameters: &str) -> String {
+pub(super) fn uri(path: &Path, parameters: &str) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let encoded: String = OsStr::as_bytes(path.as_os_str())
         .iter()

@@ -5,6 +5,7 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::from_sqlite;
+use super::readonly;
 use crate::base::problem::Problem;
 
 /// Copies the database `from` into the new file `to` as of one moment, while others go on writing.
@@ -28,7 +29,9 @@ pub fn snapshot(from: &Path, to: &Path) -> Result<(), Problem> {
 ///
 /// Changes nothing; a file that a process has open may be looked at.
 pub fn find_damage(path: &Path) -> Result<Option<String>, Problem> {
-    let conn = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    // Nobody has it open while there is no log beside it, and then not even the log's index is made.
+    let parameters = if readonly::beside(path, "-wal").exists() { "mode=ro" } else { "immutable=1" };
+    let conn = Connection::open_with_flags(readonly::uri(path, parameters), readonly::flags())
         .map_err(|e| from_sqlite(&e, &format!("opening {}", path.display())))?;
     // Damage of some kinds is an error of the statement instead of a row.
     let first = conn

@@ -428,10 +428,14 @@ impl Worker {
 
     fn commit(&self, mut batch: Batch) {
         let drafts = std::mem::take(&mut batch.drafts);
-        if let Err(problem) = self.append(drafts).and_then(|()| self.hit(&batch, "writer:before_commit")) {
-            self.roll_back();
-            batch.fail(&problem);
-            return;
+        let appended = self.append(drafts).and_then(|after| self.hit(&batch, "writer:before_commit").map(|()| after));
+        match appended {
+            Ok(after) => batch.after.extend(after),
+            Err(problem) => {
+                self.roll_back();
+                batch.fail(&problem);
+                return;
+            }
         }
         if let Err(e) = self.conn.execute_batch("COMMIT") {
             if is_sync_failure(&e) {
@@ -463,15 +467,17 @@ impl Worker {
         if self.conn.total_changes() == batch.changes_before { Ok(()) } else { self.setup.faults.hit(point) }
     }
 
-    fn append(&self, drafts: Vec<Draft>) -> Result<(), Problem> {
+    /// Hands the entries of a batch to the journal; answers what is to follow the COMMIT.
+    fn append(&self, drafts: Vec<Draft>) -> Result<Vec<AfterCommit>, Problem> {
         if drafts.is_empty() {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let Some(journal) = &self.setup.journal else {
             return Err(Problem::internal("an entry was staged in a store without a journal"));
         };
         let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref());
-        tx.enter(|tx| journal.append(tx, drafts))
+        tx.enter(|tx| journal.append(tx, drafts))?;
+        Ok(tx.into_effects().1)
     }
 
     fn roll_back(&self) {

@@ -9,63 +9,18 @@
 //!   longer is told to look at everything again.
 
 pub mod api;
+mod head;
+
+pub use head::{Head, LiveJournal};
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 use serde::Serialize;
-use tokio::sync::watch;
 
-use super::AuditJournal;
-use super::store::{self, StoredLeaf};
-use crate::base::problem::Problem;
-use crate::platform::store::{Draft, Journal, Tx};
+use super::store::StoredLeaf;
 
 /// The most entries that one look at the log turns into hints.
 pub const PAGE: u32 = 200;
-
-/// Knows how far the log goes. Clones share it.
-#[derive(Debug, Clone)]
-pub struct Head(Arc<watch::Sender<u64>>);
-
-impl Default for Head {
-    fn default() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-}
-
-impl Head {
-    /// Wakes when the log grew.
-    pub fn listen(&self) -> watch::Receiver<u64> {
-        self.0.subscribe()
-    }
-}
-
-/// The audit journal, and the news of what it appended.
-#[derive(Debug)]
-pub struct LiveJournal {
-    journal: AuditJournal,
-    head: Head,
-}
-
-impl LiveJournal {
-    /// A journal that tells `head`.
-    pub fn new(head: Head) -> Self {
-        Self { journal: AuditJournal, head }
-    }
-}
-
-impl Journal for LiveJournal {
-    fn append(&self, tx: &Tx<'_>, drafts: Vec<Draft>) -> Result<(), Problem> {
-        self.journal.append(tx, drafts)?;
-        let seq = store::head(tx)?.map_or(0, |(seq, _)| seq);
-        let head = self.head.clone();
-        tx.after_commit(move || {
-            head.0.send_replace(seq);
-        });
-        Ok(())
-    }
-}
 
 /// What changed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
