@@ -17,6 +17,7 @@ use crate::features::connectors::Connectors;
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::setup::Setup;
+use crate::features::schedules::jobs::TriggerWorkflow;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::faults::Faults;
@@ -202,6 +203,7 @@ fn handlers(
         connectors: connectors.clone(),
         stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
     }));
+    all.push(Arc::new(TriggerWorkflow));
     all.push(Arc::new(LogRetention {
         logs: stores.logs.clone(),
         started: routes::started_settings(config).log_retention_days,

@@ -9,4 +9,5 @@ pub mod jobs;
 pub mod connectors;
 pub mod access;
 pub mod workflow;
+pub mod schedules;
 pub mod health;

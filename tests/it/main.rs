@@ -11,6 +11,8 @@ mod demo;
 mod notifications;
 mod permissions;
 mod pool;
+mod runbook;
+mod schedules;
 mod schema;
 mod serve;
 mod support;

@@ -19,7 +19,7 @@ pub mod reply;
 pub mod tls;
 pub mod ui;
 
-pub use extract::{Allowed, Anybody, Body, Caller, IdPath, Params, nullable};
+pub use extract::{Allowed, Anybody, Body, Caller, IdPath, NamePath, Params, nullable};
 pub use listener::Server;
 pub use reply::Failure;
 
