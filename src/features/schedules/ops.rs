@@ -191,10 +191,12 @@ pub fn trigger(tx: &Tx<'_>, id: &ScheduleId, job: &JobId) -> Result<Triggered, P
     let by = starter(tx, &found)?;
     match turn {
         Triggered::Queued => {
-            return Err(Problem::Conflict("Another run of this schedule began at the same moment; it is waited for.".to_owned()));
+            let why = "Another run of this schedule began at the same moment; it is waited for.";
+            return Err(Problem::Conflict(why.to_owned()));
         }
         Triggered::Skipped => {
-            record(tx, &by, "schedule.skipped", id.as_str(), None, Some(json!({ "job": job, "reason": "the run before is not over" })))?;
+            let new = json!({ "job": job, "reason": "the run before is not over" });
+            record(tx, &by, "schedule.skipped", id.as_str(), None, Some(new))?;
         }
         Triggered::Started => {
             let active = definitions::store::find_by_status(tx, &found.workflow_key, WorkflowStatus::Active)?;

@@ -115,7 +115,7 @@ impl Scheduler {
                 return Ok(next);
             }
             let (planned, registry) = (Arc::clone(&self.planned), self.registry.clone());
-            let now = self
+            let (next, now) = self
                 .store
                 .write_in_background(move |tx| {
                     if look {
@@ -127,10 +127,13 @@ impl Scheduler {
                     for due in list_due(tx)? {
                         fire(tx, &registry, &due)?;
                     }
-                    Ok(tx.now())
+                    Ok((next_slot(tx)?, tx.now()))
                 })
                 .await?;
             self.note_seen(now);
+            if next.is_none_or(|at| at > now) {
+                return Ok(next);
+            }
         }
     }
 
