@@ -174,7 +174,8 @@ async fn in_a_year_with_a_hundred_restarts_each_slot_fires_exactly_once() {
         ("2031-01-01T00:00:00Z".parse().expect("valid"), "2032-01-01T00:00:00Z".parse().expect("valid"));
     let system = system_schedules().await;
     assert!(system.contains_key(names::STUCK_RUN_RECOVERY), "{system:?}");
-    let dir = tempfile::tempdir().expect("a folder");
+    // In memory where that is possible: 37,000 moments with a commit each.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a folder");
     let clock = Arc::new(ManualClock::at(from));
     let options = Options { durability: Durability::Normal, ..Options::small(dir.path().join("tenure.db")) };
     let store = Store::open(&options, &MigrationSet::tenure(), clock.clone(), Arc::new(SeededIds::new(1)), None)
@@ -200,7 +201,8 @@ async fn in_a_year_with_a_hundred_restarts_each_slot_fires_exactly_once() {
         }
         restarts.pop_first();
         restarted += 1;
-        if restarted <= 10 {
+        // Now and then jobs run between restarts; otherwise they are left to the next process.
+        if restarted <= 5 {
             queue.run_due().await.expect("runs what fired");
         }
         drop(queue);
