@@ -365,7 +365,18 @@ CREATE TABLE job_schedule (
     last_job_id  TEXT,
     -- BullMQ's word for how the last slot's job stands.
     last_state   TEXT
-) STRICT;
+, kind TEXT NOT NULL DEFAULT 'system' CHECK (kind IN ('system', 'workflow')), job TEXT, payload TEXT NOT NULL DEFAULT '{}', missed TEXT NOT NULL DEFAULT 'once' CHECK (missed IN ('once', 'skip')), paused INTEGER NOT NULL DEFAULT 0 CHECK (paused IN (0, 1)), last_run_at INTEGER, late_ms INTEGER) STRICT;
+
+CREATE INDEX job_schedule_due ON job_schedule (next_slot_at) WHERE next_slot_at IS NOT NULL;
+
+CREATE INDEX job_schedule_last_job ON job_schedule (last_job_id) WHERE last_job_id IS NOT NULL;
+
+CREATE TABLE job_schedule_fired (
+    name      TEXT    NOT NULL REFERENCES job_schedule (name) ON DELETE CASCADE,
+    from_slot INTEGER NOT NULL,
+    to_slot   INTEGER NOT NULL,
+    PRIMARY KEY (name, from_slot)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE notification (
     id        TEXT PRIMARY KEY,
@@ -504,6 +515,30 @@ CREATE INDEX workflow_by_status ON workflow (status, id);
 CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active';
 
 CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
+
+CREATE TABLE workflow_schedule (
+    id           TEXT PRIMARY KEY,
+    name         TEXT NOT NULL,
+    -- All versions of the workflow; the active one is started.
+    workflow_key TEXT NOT NULL,
+    input        TEXT NOT NULL,
+    subject_id   TEXT REFERENCES person (id),
+    -- When the run before is not over: start none, start it after that, start it beside.
+    overlap      TEXT NOT NULL CHECK (overlap IN ('skip', 'queue', 'allow')),
+    created_by   TEXT REFERENCES person (id),
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    -- The job that waits for the run before to end.
+    waiting_job  TEXT,
+    last_result  TEXT CHECK (last_result IN ('started', 'skipped', 'queued')),
+    last_run_id  TEXT
+) STRICT;
+
+CREATE TABLE workflow_schedule_run (
+    schedule_id TEXT NOT NULL REFERENCES workflow_schedule (id) ON DELETE CASCADE,
+    run_id      TEXT NOT NULL,
+    PRIMARY KEY (schedule_id, run_id)
+) STRICT, WITHOUT ROWID;
 
 -- queue.db
 

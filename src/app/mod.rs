@@ -23,6 +23,7 @@ use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::sessions::place::EmbeddedSessions;
 use crate::features::identity::sessions::redis::RedisSessions;
 use crate::features::identity::setup::Setup;
+use crate::features::schedules::jobs::TriggerWorkflow;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::blobs::BlobStore;
@@ -246,6 +247,7 @@ fn handlers(
         blobs: stores.blobs.clone(),
         stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
     }));
+    all.push(Arc::new(TriggerWorkflow));
     all.push(Arc::new(LogRetention {
         logs: stores.logs.clone(),
         started: routes::started_settings(config).log_retention_days,

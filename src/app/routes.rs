@@ -14,7 +14,9 @@ use crate::features::health::Check;
 use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
-use crate::features::{access, audit, connectors, health, identity, jobs, notifications, settings, syslog, workflow};
+use crate::features::{
+    access, audit, connectors, health, identity, jobs, notifications, schedules, settings, syslog, workflow,
+};
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{BODY_TIME, Frame, wrap};
 use crate::platform::http::ui;
@@ -142,6 +144,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         }))
         .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
         .merge(access::routes(access::AccessApi { store: store.clone(), blobs: app.blobs.clone() }))
+        .merge(schedules::api::routes(schedules::api::SchedulesApi { store: store.clone(), registry: app.registry.clone() }))
         .merge(workflow::routes(workflow::WorkflowApi { store }))
 }
 

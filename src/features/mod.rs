@@ -9,5 +9,6 @@ pub mod jobs;
 pub mod connectors;
 pub mod access;
 pub mod workflow;
+pub mod schedules;
 pub mod backup;
 pub mod health;

@@ -17,6 +17,8 @@ mod permissions;
 mod pool;
 mod queue_conformance;
 mod queue_redis;
+mod runbook;
+mod schedules;
 mod schema;
 mod serve;
 mod soak;

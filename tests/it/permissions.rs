@@ -87,6 +87,14 @@ POST   /api/runs/{id}/cancel               AMPQU
 GET    /api/runs/{id}/events               AMPQU
 GET    /api/runs/{id}/steps                AMPQU
 GET    /api/schedules                      AMU
+POST   /api/schedules                      AM
+GET    /api/schedules/preview              AMU
+GET    /api/schedules/{id}                 AMU
+PUT    /api/schedules/{id}                 AM
+DELETE /api/schedules/{id}                 AM
+POST   /api/schedules/{id}/pause           AM
+POST   /api/schedules/{id}/resume          AM
+POST   /api/schedules/{id}/run             AM
 GET    /api/settings/logging               AU
 PUT    /api/settings/logging               A
 GET    /api/settings/security              AU
@@ -125,6 +133,9 @@ fn body(route: &str, own: &str) -> Value {
             json!({ "name": "e", "connectorId": "con_00000000000000000000000000", "provision": call, "deprovision": call })
         }
         "POST /api/people" => json!({ "displayName": "", "email": "" }),
+        "POST /api/schedules" | "PUT /api/schedules/{id}" => {
+            json!({ "name": "s", "workflowId": "wfl_00000000000000000000000000", "cron": "0 0 * * *" })
+        }
         "POST /api/roles" | "PUT /api/roles/{id}" => json!({ "name": "", "description": "", "entitlementIds": [], "requiredDocumentTypes": [] }),
         r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
             json!({ "definition": definition })
@@ -141,7 +152,7 @@ fn address(path: &str) -> String {
     let prefixes = [
         ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
-        ("roles", "rol"), ("runs", "run"), ("workflows", "wfl"),
+        ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("workflows", "wfl"),
     ];
     let prefix = prefixes.iter().find(|(word, _)| path.contains(&format!("/{word}/"))).map_or("", |(_, p)| *p);
     path.replace("{id}", &format!("{prefix}_00000000000000000000000000")).replace("{seq}", "999999")

@@ -1,4 +1,4 @@
-//! Jobs and system schedules over HTTP.
+//! Jobs over HTTP.
 
 use axum::Json;
 use axum::extract::State;
@@ -14,7 +14,6 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::http::{Allowed, Failure, IdPath, Params, Routes};
-use crate::platform::queue::schedule::{self, ScheduleRow};
 use crate::platform::queue::views::{self, JobCounts, JobFilter, JobState, JobView};
 use crate::platform::store::{Store, Tx};
 
@@ -25,7 +24,7 @@ pub struct JobsApi {
     pub store: Store,
 }
 
-/// The routes of jobs and system schedules.
+/// The routes of jobs.
 pub fn routes(state: JobsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_jobs))
@@ -34,7 +33,6 @@ pub fn routes(state: JobsApi) -> Routes {
         .routes(routes!(retry_job))
         .routes(routes!(promote_job))
         .routes(routes!(remove_job))
-        .routes(routes!(list_schedules))
         .with_state(state)
 }
 
@@ -185,68 +183,4 @@ async fn change(
     let by = caller.principal;
     let job = api.store.write(move |tx| change(tx, &by, &id)).await?;
     Ok(Json(job.into()))
-}
-
-/// A schedule of Tenure's own.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct SystemSchedule {
-    /// The same as `name`.
-    id: String,
-    /// The job that each slot makes.
-    name: String,
-    /// Five cron fields.
-    cron: String,
-    /// The zone they are read in.
-    timezone: String,
-    /// The next slot.
-    next_run_at: Option<Timestamp>,
-    /// The slot that fired last.
-    last_run_at: Option<Timestamp>,
-    /// How its job ended: `waiting`, `completed` or `failed`.
-    last_state: Option<String>,
-}
-
-impl From<ScheduleRow> for SystemSchedule {
-    fn from(row: ScheduleRow) -> Self {
-        Self {
-            id: row.name.clone(),
-            name: row.name,
-            cron: row.cron,
-            timezone: row.timezone,
-            next_run_at: row.next_slot_at,
-            last_run_at: row.last_slot_at,
-            last_state: row.last_state,
-        }
-    }
-}
-
-/// Every schedule of the wanted kind.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct ScheduleList {
-    /// By name.
-    items: Vec<SystemSchedule>,
-}
-
-/// Which schedules.
-#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
-#[serde(default, rename_all = "camelCase")]
-struct ScheduleParams {
-    /// `system`: Tenure's own jobs.
-    kind: Option<String>,
-}
-
-/// Schedules of Tenure's own jobs.
-#[utoipa::path(get, path = "/api/schedules", tag = "schedules", params(ScheduleParams),
-    responses((status = 200, body = ScheduleList)))]
-async fn list_schedules(
-    State(api): State<JobsApi>,
-    _: Allowed<may::ScheduleRead>,
-    Params(params): Params<ScheduleParams>,
-) -> Result<Json<ScheduleList>, Failure> {
-    if let Some(kind) = params.kind.as_deref().filter(|k| *k != "system") {
-        return Err(Problem::field("kind", format!("got {kind:?}; expected system")).into());
-    }
-    let rows = api.store.read(schedule::list_schedules).await?;
-    Ok(Json(ScheduleList { items: rows.into_iter().map(SystemSchedule::from).collect() }))
 }

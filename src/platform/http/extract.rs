@@ -203,3 +203,17 @@ impl<I: TypedId, S: Send + Sync> FromRequestParts<S> for IdPath<I> {
         Ok(Self(I::from_stored(text)))
     }
 }
+
+/// Any one text in the path, for things that have names.
+#[derive(Debug, Clone)]
+pub struct NamePath(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for NamePath {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        check_guarded(&parts.extensions)?;
+        let found = Path::<String>::from_request_parts(parts, state).await;
+        found.map(|Path(text)| Self(text)).map_err(|_| Failure(Problem::missing("object", "at this path")))
+    }
+}

@@ -39,16 +39,14 @@ pub fn cancel(tx: &Tx<'_>, id: &JobId) -> Result<bool, Problem> {
     Ok(n == 1)
 }
 
-/// Puts the job of a schedule's slot into the ledger.
-pub(super) fn enqueue_slot(
+/// Puts a job of a schedule into the ledger, of a slot or asked for by hand; `late` is told of it.
+pub(super) fn enqueue_scheduled(
     tx: &Tx<'_>,
-    name: &'static str,
-    slot: Timestamp,
+    draft: &JobDraft,
+    schedule: &str,
     late: bool,
 ) -> Result<JobId, Problem> {
-    let draft = JobDraft::at(name, JsonValue::Object(serde_json::Map::new()), slot)
-        .with_key(slot_key(name, slot));
-    insert(tx, &draft, Some(name), late)
+    insert(tx, draft, Some(schedule), late)
 }
 
 /// `role-expiry-check@20310301T120000Z`: no `:`, which BullMQ refuses in a job id.

@@ -5,6 +5,7 @@ pub mod counter;
 pub mod queue;
 pub mod redis;
 pub mod load;
+pub mod people;
 pub mod slapd;
 
 use std::path::{Path, PathBuf};
@@ -111,9 +112,14 @@ impl Server {
     }
 
     /// SIGTERM; answers the exit code.
-    pub fn terminate(mut self) -> i32 {
+    pub fn terminate(self) -> i32 {
+        self.end("-TERM")
+    }
+
+    /// A signal that ends it; answers the exit code.
+    pub fn end(mut self, signal: &str) -> i32 {
         let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
+        let sent = Command::new("kill").args([signal, &pid]).status().expect("kill runs");
         assert!(sent.success());
         self.child.wait().expect("the process ends").code().unwrap_or(-1)
     }

@@ -65,7 +65,8 @@ pub fn start(
     drive(tx, by, run, &workflow.definition, Event::Start)
 }
 
-fn variables(definition: &Definition, mut input: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
+/// The variables of a run that is started with `input`; each fault is told by its field.
+pub fn variables(definition: &Definition, mut input: Map<String, Value>) -> Result<Map<String, Value>, Problem> {
     let mut faults = Vec::new();
     let mut vars = Map::new();
     let mut fault = |name: &str, message: String| {
