@@ -325,9 +325,20 @@ async fn a_running_run_is_taken_up_once_at_a_start() {
     f.clock.advance(Duration::from_secs(3600));
     let boot: Timestamp = f.store.read(|tx| Ok(tx.now())).await.unwrap();
     f.clock.advance(Duration::from_millis(1));
-    assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 1);
+    let resumed = move |tx: &Tx<'_>| {
+        let runs = runs::resume_page(tx, boot)?;
+        let open = "SELECT count(*) FROM job WHERE name = 'advance-run' AND state IN ('held', 'handed')";
+        Ok::<_, Problem>((runs, tx.scalar::<u32>(open, params![])?))
+    };
+    assert_eq!(f.store.write(resumed).await.unwrap(), (1, 1), "its job is there already");
     f.clock.advance(Duration::from_millis(1));
-    assert_eq!(f.store.write(move |tx| runs::resume_page(tx, boot)).await.unwrap(), 0);
+    assert_eq!(f.store.write(resumed).await.unwrap(), (0, 1));
+    let by_the_restart = |tx: &Tx<'_>| {
+        tx.execute("UPDATE job SET state = 'handed', active = 1, attempts_made = 3", params![])?;
+        let runs = runs::resume_page(tx, tx.now().plus(Duration::from_millis(1)))?;
+        Ok::<_, Problem>((runs, tx.scalar::<u32>("SELECT count(*) FROM job WHERE name = 'advance-run'", params![])?))
+    };
+    assert_eq!(f.store.write(by_the_restart).await.unwrap(), (1, 2), "its job ends with the former process");
     assert_eq!(f.fail_stuck().await, 0, "downtime is not lack of progress");
     assert_eq!(f.run(&run).await.status, RunStatus::Running);
 }

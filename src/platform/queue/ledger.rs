@@ -39,6 +39,19 @@ pub fn cancel(tx: &Tx<'_>, id: &JobId) -> Result<bool, Problem> {
     Ok(n == 1)
 }
 
+/// Whether a job whose key begins with `prefix` and a hyphen runs, or may run now. One whose last
+/// attempt ends with the process that ran it is not on its way.
+pub fn is_on_its_way(tx: &Tx<'_>, prefix: &str) -> Result<bool, Problem> {
+    // The range of keys from "prefix-" to before "prefix.", by the index of keys.
+    let found = tx.query_opt(
+        "SELECT 1 FROM job WHERE key >= ?1 || '-' AND key < ?1 || '.' AND state IN ('held', 'handed')
+                             AND run_at <= ?2 AND attempts_made + active < ?3 LIMIT 1",
+        params![prefix, tx.now(), retry::MAX_ATTEMPTS],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Puts a job of a schedule into the ledger, of a slot or asked for by hand; `late` is told of it.
 pub(super) fn enqueue_scheduled(
     tx: &Tx<'_>,

@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use serde_json::Value;
+
 use super::{
     Moments, PROMISED_ACTIVE, PROMISED_PICK_UP, PROMISED_RATE, RATE, World, ledger, size, spread, the_machine,
 };
 use crate::support::load::Load;
-use crate::support::{Server, eventually};
+use crate::support::Server;
 
 /// What a kill cut.
 struct Cut {
@@ -31,17 +33,27 @@ fn now_ms() -> u64 {
     u64::try_from(since.as_millis()).expect("before the year 584556019")
 }
 
-/// When each of the jobs was begun again after `restart`, in ms since 1970; waits for all of them.
+/// When a job's last attempt began, in ms since 1970; nothing while it runs.
+fn began(job: &Value) -> Option<u64> {
+    let at: jiff::Timestamp = job["processedOn"].as_str()?.parse().ok()?;
+    u64::try_from(at.as_millisecond()).ok().filter(|_| job["state"] != "active")
+}
+
+/// When each of the jobs was begun again after `restart`, in ms since 1970; waits until those attempts
+/// are over. So the next kill does not cut the same jobs: after four of them they would have failed.
 async fn begun_again(world: &World, server: &Server, cut: &Cut, restart: u64) -> Vec<u64> {
-    let mut begun = Vec::new();
-    for job in &cut.jobs {
-        let path = format!("/api/jobs/{job}");
-        let at = eventually("a job that was cut is begun again", Duration::from_secs(10), || async {
-            let job = world.get(server, &path).await?;
-            let begun: jiff::Timestamp = job["processedOn"].as_str()?.parse().ok()?;
-            u64::try_from(begun.as_millisecond()).ok().filter(|at| *at >= restart)
+    let (mut begun, until) = (Vec::new(), Instant::now() + Duration::from_secs(10));
+    for id in &cut.jobs {
+        let path = format!("/api/jobs/{id}");
+        let mut tick = tokio::time::interval(Duration::from_millis(20));
+        begun.push(loop {
+            tick.tick().await;
+            let job = world.get(server, &path).await.unwrap_or_default();
+            if let Some(at) = began(&job).filter(|at| *at >= restart) {
+                break at;
+            }
+            assert!(Instant::now() < until, "a job that was cut is not over: {job}");
         });
-        begun.push(at.await);
     }
     begun
 }

@@ -16,7 +16,7 @@ use crate::features::identity::people;
 use crate::features::workflow::approvals;
 use crate::features::workflow::definitions::{self, Definition, WorkflowStatus};
 use crate::features::workflow::engine::{self, Effect, EndStatus, Ended, Event, Position, RunState, Scope, StepError, Wait};
-use crate::platform::queue::{JobDraft, enqueue, names};
+use crate::platform::queue::{JobDraft, enqueue, is_on_its_way, names};
 use crate::platform::store::Tx;
 
 /// Runs that are taken up in one transaction.
@@ -416,7 +416,9 @@ pub fn resume_page(tx: &Tx<'_>, before: Timestamp) -> Result<usize, Problem> {
     let count = runs.len();
     for mut run in runs {
         log(tx, &mut run, "run.resumed", "Taken up again after a restart", &json!({}))?;
-        finish(tx, run, &[None])?;
+        // A second job beside one that is there would be one more at each restart.
+        let wakes: &[_] = if is_on_its_way(tx, run.id.as_str())? { &[] } else { &[None] };
+        finish(tx, run, wakes)?;
     }
     Ok(count)
 }
