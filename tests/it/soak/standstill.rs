@@ -71,7 +71,7 @@ async fn stood_still(mode: &str, vars: &[(&str, &str)]) {
     let (server, client) = start_at(AFTER, &data, &service, vars).await;
     eventually("what missed its slots runs", Duration::from_secs(20), || async {
         let recovery = schedule(&client).await?;
-        (recovery["lastState"] == "completed" && recovery["lastRunAt"] == "2031-03-01T14:00:00.000Z").then_some(())
+        (recovery["lastState"] == "completed" && recovery["late"]["slotAt"] == "2031-03-01T14:00:00.000Z").then_some(())
     })
     .await;
     let left = runs - service.figures().0 as u64;
