@@ -17,6 +17,8 @@
 //! What a job does; that is a feature's `jobs.rs`. Looking at jobs over HTTP is `features::jobs`.
 
 mod apalis;
+#[doc(hidden)]
+pub mod bench;
 mod cx;
 mod inline;
 pub mod ledger;

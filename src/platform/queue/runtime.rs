@@ -73,7 +73,7 @@ impl QueueRuntime {
         let queue = ApalisQueue::open(Setup {
             store: queue_store,
             ledger: store.clone(),
-            runner,
+            runner: Arc::new(runner),
             clock: clock.clone(),
             stop: stop.clone(),
             concurrency,
