@@ -13,6 +13,7 @@ mod port;
 mod report;
 mod whole;
 
+use std::io::{Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ use tenure::platform::store::{MigrationSet, Options, Store};
 const CONCURRENCY: u32 = 64;
 /// Jobs of one call of `add`, here and there.
 const BULK: usize = 500;
+/// Before and after 1,000,000 jobs each figure is the best of so many.
+const TRIES: usize = 3;
 
 /// How much is measured.
 #[derive(Debug, Clone, Copy)]
@@ -63,8 +66,10 @@ fn main() {
     let size = Size::of(&args);
     let peer = !args.iter().any(|a| a == "--ours" || a == "--test");
     let (mut port, mut whole, mut theirs, mut strict) = (vec![], vec![], vec![], vec![]);
+    let mut syncs = vec![];
     for round in 0..size.rounds {
         eprintln!("round {} of {}", round + 1, size.rounds);
+        syncs.extend(sync_times());
         let last = round + 1 == size.rounds;
         let passes = if last { size.passes } else { 0 };
         let idle = if last { size.idle } else { 0 };
@@ -78,7 +83,7 @@ fn main() {
             strict.push(bullmq("always", &size, 0));
         }
     }
-    report::print(&size, &report::Rounds { port, whole, theirs, strict });
+    report::print(&size, &report::Rounds { port, whole, theirs, strict, syncs });
 }
 
 /// One measurement, in this process.
@@ -145,9 +150,28 @@ fn rate(jobs: usize, began: Instant) -> f64 {
     jobs as f64 / began.elapsed().as_secs_f64()
 }
 
+/// In milliseconds.
 fn percentile(times: &mut [Duration], p: usize) -> f64 {
     times.sort_unstable();
-    times[(times.len() * p / 100).min(times.len() - 1)].as_secs_f64() * 1000.0
+    let at = (times.len() * p / 100).min(times.len().saturating_sub(1));
+    times.get(at).map_or(f64::NAN, |t| t.as_secs_f64() * 1000.0)
+}
+
+/// What one sync of the disk takes now: every COMMIT waits for one.
+fn sync_times() -> Vec<Duration> {
+    const SYNCS: u64 = 200;
+    const PAGE: [u8; 4096] = [7; 4096];
+    let mut file = tempfile::tempfile_in(beside_the_build()).unwrap();
+    file.write_all(&PAGE.repeat(64)).unwrap();
+    file.sync_all().unwrap();
+    let one = |n: u64| {
+        let began = Instant::now();
+        file.seek(SeekFrom::Start(n % 64 * PAGE.len() as u64)).unwrap();
+        file.write_all(&PAGE).unwrap();
+        file.sync_data().unwrap();
+        began.elapsed()
+    };
+    (0..SYNCS).map(one).collect()
 }
 
 /// CPU that this process used so far, all threads.

@@ -1,8 +1,10 @@
 //! The figures of all rounds as tables, with the machine and the goals.
 
-use serde_json::Value;
+use std::time::Duration;
 
-use super::Size;
+use serde_json::{Value, json};
+
+use super::{Size, TRIES, percentile};
 
 /// One value per round.
 pub(super) struct Rounds {
@@ -12,6 +14,8 @@ pub(super) struct Rounds {
     pub(super) theirs: Vec<Value>,
     /// BullMQ with `appendfsync always`.
     pub(super) strict: Vec<Value>,
+    /// Single syncs of the disk, between the rounds.
+    pub(super) syncs: Vec<Duration>,
 }
 
 #[derive(Clone, Copy)]
@@ -32,7 +36,10 @@ const LINES: [(&str, &str, Best); 8] = [
 ];
 
 pub(super) fn print(size: &Size, rounds: &Rounds) {
+    let mut syncs = rounds.syncs.clone();
     println!("{}", machine());
+    let (half, most) = (percentile(&mut syncs, 50), percentile(&mut syncs, 99));
+    println!("One sync of the disk between the rounds: p50 {half:.2} ms, p99 {most:.2} ms.");
     println!("Best of {} rounds, in turn; {} jobs in each.\n", size.rounds, size.jobs);
     if let Some(peer) = rounds.theirs.first() {
         let text = |name: &str| peer[name].as_str().unwrap_or("?").to_owned();
@@ -82,6 +89,7 @@ fn after(rounds: &Rounds) {
     if twice.is_empty() {
         return;
     }
+    println!("Best of {TRIES} before and after, in one process on the same files.\n");
     println!("| after 1,000,000 jobs | before | after | change |");
     println!("|---|---:|---:|---:|");
     for (way, last) in twice {
@@ -91,6 +99,17 @@ fn after(rounds: &Rounds) {
             }
         }
     }
+}
+
+/// The best of several tries, each figure by itself.
+pub(super) fn best(tries: &[Value]) -> Value {
+    let mut found = json!({});
+    for (_, field, best) in LINES {
+        if let Some(value) = best_of(tries, field, best) {
+            found[field] = json!(value);
+        }
+    }
+    found
 }
 
 fn best_of(rounds: &[Value], field: &str, best: Best) -> Option<f64> {

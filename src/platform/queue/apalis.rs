@@ -289,9 +289,12 @@ impl ApalisQueue {
                 let _ = let_go(inner.slots.idle()).await;
             }
         }
-        if let Err(problem) = self.turn(Arc::default()).await {
-            tracing::warn!(?problem, "queue.db was not told how the last attempts ended; the next start is");
-        }
+        let tell = async {
+            if let Err(problem) = self.turn(Arc::default()).await {
+                tracing::warn!(?problem, "queue.db was not told how the last attempts ended; the next start is");
+            }
+        };
+        let _ = let_go(tell).await;
         inner.stop.cut.cancel();
         *lock(&inner.sender) = None;
         Drained { released: inner.slots.released() }

@@ -10,9 +10,8 @@ use super::apalis::{ApalisQueue, Setup};
 use super::ledger::Ticket;
 use super::port::{Drained, Queue};
 use super::runner::{Attempt, Attempts, Outcome, Stop};
-use crate::base::id::{JobId, TypedId};
+use crate::base::id::{JobId, SharedIds, TypedId};
 use crate::base::problem::Problem;
-use crate::platform::clock::SystemIds;
 use crate::platform::store::Store;
 
 /// How long a drain may take.
@@ -22,6 +21,7 @@ const DRAIN: Duration = Duration::from_secs(30);
 pub struct PortAlone {
     queue: ApalisQueue,
     store: Store,
+    ids: SharedIds,
     ended: Arc<Ended>,
 }
 
@@ -48,26 +48,30 @@ impl std::fmt::Debug for PortAlone {
 }
 
 impl PortAlone {
-    /// Prepares `store` as `queue.db`. Nothing runs yet.
-    pub async fn open(store: Store, concurrency: u32) -> Result<Self, Problem> {
+    /// Prepares `store` as `queue.db`, beside a `ledger` that stays empty. Nothing runs yet.
+    pub async fn open(
+        store: Store,
+        ledger: Store,
+        ids: SharedIds,
+        concurrency: u32,
+    ) -> Result<Self, Problem> {
         let ended = Arc::new(Ended::default());
         let queue = ApalisQueue::open(Setup {
             store: store.clone(),
-            // Asked only about jobs that are put off, of which there are none.
-            ledger: store.clone(),
+            ledger,
             runner: Arc::clone(&ended) as Arc<dyn Attempts>,
             clock: store.clock().clone(),
             stop: Stop::default(),
             concurrency,
         })
         .await?;
-        Ok(Self { queue, store, ended })
+        Ok(Self { queue, store, ids, ended })
     }
 
     /// Puts `jobs` jobs in that are due now, in one call.
     pub async fn add(&self, jobs: usize) -> Result<(), Problem> {
         let now = self.store.clock().now();
-        let ticket = |_| Ticket { id: JobId::generate(now, &SystemIds), run_at: now, calls_out: false };
+        let ticket = |_| Ticket { id: JobId::generate(now, self.ids.as_ref()), run_at: now, calls_out: false };
         self.queue.add((0..jobs).map(ticket).collect()).await
     }
 
