@@ -46,13 +46,17 @@ struct Size {
 impl Size {
     fn of(args: &[String]) -> Self {
         let has = |name: &str| args.iter().any(|a| a == name);
-        // Under `cargo test --benches` only the wiring is checked.
-        if has("--test") {
+        if is_quick(args) {
             return Self { rounds: 1, jobs: 600, passes: 0, load: 1, idle: 1 };
         }
         let passes = if has("--long") { 1_000_000 } else { 0 };
         Self { rounds: 4, jobs: 40_000, passes, load: 5, idle: 20 }
     }
+}
+
+/// `cargo bench` says so; under `cargo test --benches` only the wiring is checked.
+fn is_quick(args: &[String]) -> bool {
+    !args.iter().any(|a| a == "--bench")
 }
 
 fn main() {
@@ -64,7 +68,7 @@ fn main() {
         return;
     }
     let size = Size::of(&args);
-    let peer = !args.iter().any(|a| a == "--ours" || a == "--test");
+    let peer = !is_quick(&args) && !args.iter().any(|a| a == "--ours");
     let (mut port, mut whole, mut theirs, mut strict) = (vec![], vec![], vec![], vec![]);
     let mut syncs = vec![];
     for round in 0..size.rounds {
