@@ -33,8 +33,8 @@ check: ## format-independent checks: types and lints of both languages
 test: ## install what the tests need, build, run everything
 	scripts/test.sh
 
-bench: ## measure the store against bare rusqlite, at synchronous=FULL
-	cargo bench --locked --bench store
+bench: ## measure store and job queue beside bare rusqlite and BullMQ; LONG=1 passes 1,000,000 jobs
+	benches/run.sh $(if $(filter 1,$(LONG)),--long)
 
 soak: ## the long runs: 500 kills of the sample story; kills, stops and standstill under load
 	TENURE_KILLS=500 cargo test --locked --test it crash -- --nocapture

@@ -4,11 +4,13 @@
 //! and an instant. The worker is apalis', its [`Backend`] ours: apalis-sqlite's own backend writes an
 //! acknowledgement only when something else wakes it, claims more than it has slots for, ends at the
 //! first database error, and runs a failed job again at once. Here a claim takes as many jobs as slots
-//! are free, and everything goes through the one writer of `queue.db`, which commits in groups.
+//! are free, and one transaction takes new jobs in, records what ended and claims what is due: a commit,
+//! and so a sync of the disk, is shared by as many jobs as there are slots.
 //!
 //! # Invariants
 //! - A row that is over is deleted after the ledger recorded the end, never before.
 //! - No more is claimed than slots are free; what is claimed is given out at once.
+//! - An attempt's end is in `queue.db` before the drain answers; its slot may be free earlier.
 
 use std::convert::Infallible;
 use std::path::Path;
@@ -29,19 +31,20 @@ use apalis_sqlite::SqliteStorage;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection};
 use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tower::layer::util::Identity;
 
 use super::control;
-use super::ledger::{self, Ticket, ulid_of};
+use super::ledger::{self, Claim, Ticket, ulid_of};
 use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
 use super::queue_db::{self, Settle};
-use super::runner::{Outcome, PAUSE, Runner, Stop};
-use super::slots::{Slot, Slots, let_go};
+use super::runner::{Attempts, Outcome, PAUSE, Stop};
+use super::slots::{Free, Slot, Slots, let_go};
 use crate::base::clock::SharedClock;
 use crate::base::id::JobId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::store::Store;
+use crate::platform::store::{Store, Tx};
 
 /// The queue on `queue.db`. Clones share it.
 #[derive(Clone)]
@@ -52,7 +55,7 @@ pub(super) struct ApalisQueue {
 struct Inner {
     store: Store,
     ledger: Store,
-    runner: Runner,
+    runner: Arc<dyn Attempts>,
     clock: SharedClock,
     stop: Stop,
     worker: String,
@@ -60,7 +63,10 @@ struct Inner {
     wake: Arc<Notify>,
     sender: Mutex<Option<mpsc::UnboundedSender<Claimed>>>,
     receiver: Receiver,
-    strays: Strays,
+    ended: Ended,
+    /// One turn at a time: what it claims fits the slots that it found free.
+    turn: tokio::sync::Mutex<()>,
+    claimer: Mutex<Option<JoinHandle<()>>>,
     trouble: Trouble,
     dead: Mutex<Option<String>>,
     paused: AtomicBool,
@@ -72,7 +78,7 @@ type Receiver = Arc<Mutex<mpsc::UnboundedReceiver<Claimed>>>;
 pub(super) struct Setup {
     pub(super) store: Store,
     pub(super) ledger: Store,
-    pub(super) runner: Runner,
+    pub(super) runner: Arc<dyn Attempts>,
     pub(super) clock: SharedClock,
     pub(super) stop: Stop,
     pub(super) concurrency: u32,
@@ -101,7 +107,9 @@ impl ApalisQueue {
                 wake,
                 sender: Mutex::new(Some(sender)),
                 receiver: Arc::new(Mutex::new(receiver)),
-                strays: Strays::default(),
+                ended: Ended::default(),
+                turn: tokio::sync::Mutex::default(),
+                claimer: Mutex::new(None),
                 trouble: Trouble::default(),
                 dead: Mutex::new(None),
                 paused: AtomicBool::new(paused),
@@ -112,7 +120,8 @@ impl ApalisQueue {
     /// Starts claiming and working.
     pub(super) fn run(&self) {
         let claimer = self.clone();
-        tokio::spawn(async move { claimer.claim_until_stopped().await });
+        let task = tokio::spawn(async move { claimer.claim_until_stopped().await });
+        *lock(&self.inner.claimer) = Some(task);
         let supervisor = self.clone();
         tokio::spawn(async move { supervisor.supervise().await });
     }
@@ -149,11 +158,10 @@ impl ApalisQueue {
     async fn claim_until_stopped(&self) {
         let inner = &self.inner;
         while !inner.stop.stopping.is_cancelled() {
-            let wake_at = match self.claim().await {
-                Ok(Next::More) => continue,
-                Ok(Next::At(at)) => {
+            let wake_at = match self.turn(Arc::default()).await {
+                Ok(next) => {
                     inner.trouble.clear();
-                    at
+                    next
                 }
                 Err(problem) => {
                     tracing::warn!(?problem, "due jobs could not be claimed; trying again");
@@ -173,84 +181,95 @@ impl ApalisQueue {
                 () = inner.wake.notified() => {}
                 () = sleep => {}
             }
+            // Attempts that end right now come along.
+            tokio::task::yield_now().await;
         }
     }
 
-    /// Claims as many due jobs as slots are free and gives them to the worker.
-    async fn claim(&self) -> Result<Next, Problem> {
+    /// One transaction: takes `tickets` in, records what ended, claims as many due jobs as slots are
+    /// free, and gives them to the worker. Answers when the next turn is due.
+    async fn turn(&self, tickets: Arc<Vec<Ticket>>) -> Result<Option<Timestamp>, Problem> {
         let inner = &self.inner;
-        let strays = std::mem::take(&mut *lock(&inner.strays));
-        for id in strays {
-            self.settle(ulid_of(&id), Settle::Release).await;
+        let _turn = inner.turn.lock().await;
+        let free = if self.may_claim() { inner.slots.free() } else { Free::NONE };
+        let ended = Arc::new(std::mem::take(&mut *lock(&inner.ended)));
+        if free.all == 0 && ended.is_empty() && tickets.is_empty() {
+            return Ok(None);
         }
-        let free = inner.slots.free();
-        if free.all == 0 || inner.paused.load(Ordering::Acquire) {
-            return Ok(Next::At(None));
-        }
-        let (due, now) = inner.store.read(move |tx| Ok((queue_db::next_due(tx, free)?, tx.now()))).await?;
-        if due.is_none_or(|at| at > now) {
-            return Ok(Next::At(due));
-        }
-        let worker = inner.worker.clone();
-        let claimed = inner.store.write(move |tx| queue_db::claim(tx, &worker, free)).await?;
+        let (over, worker) = (Arc::clone(&ended), inner.worker.clone());
+        let write = move |tx: &Tx<'_>| {
+            over.iter().try_for_each(|(ulid, what)| queue_db::settle(tx, ulid, &worker, *what))?;
+            tickets.iter().try_for_each(|t| queue_db::add(tx, t))?;
+            Ok((queue_db::claim(tx, &worker, free)?, queue_db::next_due(tx, free)?))
+        };
+        let (claimed, next) = match inner.store.write(write).await {
+            Ok(answer) => answer,
+            Err(problem) => {
+                lock(&inner.ended).extend(ended.iter().cloned());
+                return Err(problem);
+            }
+        };
         for (id, calls_out) in claimed {
             let slot = inner.slots.take(calls_out);
             // Closed only when the drain is over; the row is then freed by the next start.
             if let Some(sender) = &*lock(&inner.sender) {
-                let strays = Arc::clone(&inner.strays);
-                let _ = sender.send(Claimed { id, worked: false, strays, _slot: slot });
+                let ended = Arc::clone(&inner.ended);
+                let _ = sender.send(Claimed { id, worked: false, ended, _slot: slot });
             }
         }
-        Ok(Next::More)
+        Ok(next)
+    }
+
+    /// Whether the worker runs and nothing holds it back.
+    fn may_claim(&self) -> bool {
+        let inner = &self.inner;
+        let held_back = inner.stop.stopping.is_cancelled() || inner.paused.load(Ordering::Acquire);
+        lock(&inner.claimer).is_some() && !held_back
     }
 
     async fn work(&self, mut claimed: Claimed) {
         let inner = &self.inner;
         let outcome = inner.runner.attempt(&claimed.id).await;
-        let released = matches!(outcome, Outcome::Released);
-        let ulid = ulid_of(&claimed.id);
-        match outcome {
-            Outcome::Over => self.settle(ulid, Settle::Forget).await,
-            Outcome::Again(at) => self.settle(ulid, Settle::Again(queue_db::seconds_up(at))).await,
-            Outcome::Released => self.settle(ulid, Settle::Release).await,
-            Outcome::Snoozed(claim) => {
-                self.settle(ulid, Settle::Forget).await;
-                loop {
-                    let claim = claim.clone();
-                    let done =
-                        inner.ledger.write_in_background(move |tx| ledger::release(tx, &claim)).await;
-                    match done {
-                        Err(problem) if !inner.stop.cut.is_cancelled() => {
-                            tracing::warn!(?problem, "a snoozed job is not released yet");
-                            inner.clock.sleep_until(inner.clock.now().plus(PAUSE)).await;
-                        }
-                        _ => break,
-                    }
-                }
-            }
-        }
-        if released {
-            inner.slots.count_released();
-        }
         claimed.worked = true;
+        let ulid = ulid_of(&claimed.id);
+        let what = match outcome {
+            Outcome::Over => Settle::Forget,
+            Outcome::Again(at) => Settle::Again(queue_db::seconds_up(at)),
+            Outcome::Released => {
+                inner.slots.count_released();
+                Settle::Release
+            }
+            // Only when queue.db has forgotten it may the ledger hand it over again.
+            Outcome::Snoozed(claim) => return self.put_off(ulid, claim).await,
+        };
+        // The slot wakes the claimer, which tells queue.db together with its next claim. A failure is
+        // mended by the next turn, the next start or the relay.
+        lock(&inner.ended).push((ulid, what));
     }
 
-    /// Records in `queue.db` what the ledger knows already; a failure is mended by the next start or
-    /// by the relay.
-    async fn settle(&self, ulid: String, what: Settle) {
+    /// Makes `queue.db` forget a snoozed job, then releases it in the ledger.
+    async fn put_off(&self, ulid: String, claim: Claim) {
         let inner = &self.inner;
+        let forget = |ulid: String| {
+            let worker = inner.worker.clone();
+            inner.store.write(move |tx| queue_db::settle(tx, &ulid, &worker, Settle::Forget))
+        };
+        while let Err(problem) = forget(ulid.clone()).await {
+            if inner.stop.cut.is_cancelled() {
+                tracing::warn!(?problem, "queue.db was not told how an attempt ended");
+                break;
+            }
+            tracing::warn!(?problem, "queue.db could not be told yet how an attempt ended");
+            inner.clock.sleep_until(inner.clock.now().plus(PAUSE)).await;
+        }
         loop {
-            let (ulid, worker) = (ulid.clone(), inner.worker.clone());
-            match inner.store.write(move |tx| queue_db::settle(tx, &ulid, &worker, what)).await {
-                Ok(()) => return,
-                Err(problem) if inner.stop.cut.is_cancelled() => {
-                    tracing::warn!(?problem, "queue.db was not told how an attempt ended");
-                    return;
-                }
-                Err(problem) => {
-                    tracing::warn!(?problem, "queue.db could not be told yet how an attempt ended");
+            let claim = claim.clone();
+            match inner.ledger.write_in_background(move |tx| ledger::release(tx, &claim)).await {
+                Err(problem) if !inner.stop.cut.is_cancelled() => {
+                    tracing::warn!(?problem, "a snoozed job is not released yet");
                     inner.clock.sleep_until(inner.clock.now().plus(PAUSE)).await;
                 }
+                _ => return,
             }
         }
     }
@@ -258,14 +277,28 @@ impl ApalisQueue {
     async fn drain_until(&self, deadline: Timestamp) -> Drained {
         let inner = &self.inner;
         inner.stop.stopping.cancel();
+        // A claim that is on its way takes its slots before they are waited for.
+        let claimer = lock(&inner.claimer).take();
+        let all = async {
+            if let Some(claimer) = claimer {
+                let _ = claimer.await;
+            }
+            inner.slots.idle().await;
+        };
         tokio::select! {
             biased;
-            () = inner.slots.idle() => {}
+            () = all => {}
             () = inner.clock.sleep_until(deadline) => {
                 inner.stop.cut.cancel();
                 let _ = let_go(inner.slots.idle()).await;
             }
         }
+        let tell = async {
+            if let Err(problem) = self.turn(Arc::default()).await {
+                tracing::warn!(?problem, "queue.db was not told how the last attempts ended; the next start is");
+            }
+        };
+        let _ = let_go(tell).await;
         inner.stop.cut.cancel();
         *lock(&inner.sender) = None;
         Drained { released: inner.slots.released() }
@@ -278,9 +311,13 @@ impl Queue for ApalisQueue {
             if tickets.is_empty() {
                 return Ok(());
             }
-            let tickets = Arc::new(tickets);
-            self.inner.store.write(move |tx| tickets.iter().try_for_each(|t| queue_db::add(tx, t))).await?;
-            self.inner.wake.notify_one();
+            // In a task of its own: a caller that stops waiting must not lose what was claimed.
+            let queue = self.clone();
+            let turn = tokio::spawn(async move { queue.turn(Arc::new(tickets)).await });
+            let next = turn.await.map_err(|e| Problem::internal(format!("taking jobs in: {e}")))??;
+            if next.is_some() {
+                self.inner.wake.notify_one();
+            }
             Ok(())
         })
     }
@@ -325,7 +362,7 @@ impl Queue for ApalisQueue {
 /// Lets apalis-sqlite make its tables, over a connection of its own that is closed again.
 ///
 /// Its `setup()` would set `synchronous=OFF`, so only its migrations run. The file exists already,
-/// with our page layout. The index `LIdx` makes every acknowledgement walk all rows of a worker.
+/// with our page layout.
 pub(super) async fn prepare_tables(path: &Path) -> Result<(), Problem> {
     let failed = |e: String| Problem::internal(format!("preparing {}: {e}", path.display()));
     let mut conn = SqliteConnectOptions::new()
@@ -339,37 +376,30 @@ pub(super) async fn prepare_tables(path: &Path) -> Result<(), Problem> {
         .await
         .map_err(|e| failed(e.to_string()))?;
     SqliteStorage::migrations().run(&mut conn).await.map_err(|e| failed(e.to_string()))?;
-    sqlx::query("DROP INDEX IF EXISTS LIdx")
-        .execute(&mut conn)
-        .await
-        .map_err(|e| failed(e.to_string()))?;
+    for index in queue_db::UNUSED_INDEXES {
+        let drop = sqlx::AssertSqlSafe(format!("DROP INDEX IF EXISTS {index}"));
+        sqlx::query(drop).execute(&mut conn).await.map_err(|e| failed(e.to_string()))?;
+    }
     conn.close().await.map_err(|e| failed(e.to_string()))
-}
-
-/// What the claimer does next.
-enum Next {
-    /// Look again at once: there may be more.
-    More,
-    /// Sleep until then, or until something changes.
-    At(Option<Timestamp>),
 }
 
 /// A job that this process has locked, with the slot it runs in.
 struct Claimed {
     id: JobId,
     worked: bool,
-    strays: Strays,
-    /// Dropped last, so that the claimer it wakes finds the stray.
+    ended: Ended,
+    /// Dropped last, so that the claimer it wakes finds how the attempt ended.
     _slot: Slot,
 }
 
-/// Jobs that the worker dropped before it came to them.
-type Strays = Arc<Mutex<Vec<JobId>>>;
+/// Attempts that are over, of which `queue.db` is to be told.
+type Ended = Arc<Mutex<Vec<(String, Settle)>>>;
 
 impl Drop for Claimed {
     fn drop(&mut self) {
         if !self.worked {
-            lock(&self.strays).push(self.id.clone());
+            // The worker dropped it before it came to it.
+            lock(&self.ended).push((ulid_of(&self.id), Settle::Release));
         }
     }
 }

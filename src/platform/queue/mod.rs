@@ -21,6 +21,8 @@ pub mod attempts;
 mod bullmq;
 pub mod bulk;
 mod control;
+#[doc(hidden)]
+pub mod bench;
 mod cx;
 pub mod groups;
 mod inline;

@@ -20,6 +20,21 @@ use crate::platform::store::Tx;
 /// apart, each by the index that apalis-sqlite keeps for claims.
 const INSIDE: i64 = 1;
 const CALLS_OUT: i64 = 0;
+
+/// Indexes of apalis-sqlite that no statement of ours reads: what stays is the one on `id` and
+/// `idx_jobs_pending`. Each would be written up to three times per job; `LIdx` moreover makes every
+/// acknowledgement walk all rows of a worker.
+pub(super) const UNUSED_INDEXES: [&str; 8] = [
+    "LIdx",
+    "idx_jobs_job_type_status_run_at",
+    "idx_jobs_status_run_at",
+    "idx_jobs_completed_done_at",
+    "idx_jobs_running",
+    "idx_jobs_idempotency_key",
+    "idx_jobs_failed",
+    "idx_jobs_claimable",
+];
+
 /// Frees what former boots held, and registers this one.
 pub(super) fn take_over(tx: &Tx<'_>, worker: &str) -> Result<(), Problem> {
     let freed = tx.execute(
@@ -86,6 +101,9 @@ pub(super) fn claim(tx: &Tx<'_>, worker: &str, free: Free) -> Result<Vec<(JobId,
     let now = seconds(tx.now());
     let mut due: Vec<(i64, String, bool)> = Vec::new();
     for (priority, slots) in [(INSIDE, free.all), (CALLS_OUT, free.calling)] {
+        if slots == 0 {
+            continue;
+        }
         let page = tx.query(
             DUE,
             params![QUEUE, priority, now, slots],

@@ -96,7 +96,8 @@ impl Relay {
     }
 
     async fn turn(&self, care: &mut Care) -> Result<Option<Timestamp>, Problem> {
-        care.handed += self.hand_over_due().await?;
+        let (handed, next) = self.hand_over_due().await?;
+        care.handed += handed;
         let now = self.clock.now();
         let reconcile = now >= care.reconcile_at;
         if reconcile {
@@ -112,30 +113,29 @@ impl Relay {
             care.trim_at = (care.handed > 0).then(|| now.plus(TRIM_WITHIN));
             care.handed = 0;
         }
-        self.store.read(ledger::next_due).await
+        Ok(next)
     }
 
-    /// Hands over what is due now; answers how many.
-    pub(super) async fn hand_over_due(&self) -> Result<usize, Problem> {
+    /// Hands over what is due now; answers how many, and when the next is due.
+    pub(super) async fn hand_over_due(&self) -> Result<(usize, Option<Timestamp>), Problem> {
         let mut count = 0;
         loop {
-            // A read first: most wake-ups find nothing, and a write would cost an fsync.
-            let due = self.store.read(|tx| Ok((ledger::next_due(tx)?, tx.now()))).await?;
-            if due.0.is_none_or(|at| at > due.1) {
-                return Ok(count);
-            }
             let registry = self.registry.clone();
-            let tickets = self
+            // Most wake-ups find nothing; a transaction that changes nothing costs no fsync.
+            let (tickets, next) = self
                 .store
                 .write_in_background(move |tx| {
-                    ledger::hand_over_due(tx, BATCH, |name| registry.calls_out(name))
+                    let due = ledger::hand_over_due(tx, BATCH, |name| registry.calls_out(name))?;
+                    Ok((due, ledger::next_due(tx)?))
                 })
                 .await?;
             let handed = tickets.len();
-            self.queue.add(tickets).await?;
-            count += handed;
-            if handed == 0 {
-                return Ok(count);
+            if handed > 0 {
+                self.queue.add(tickets).await?;
+                count += handed;
+            }
+            if handed < BATCH as usize {
+                return Ok((count, next));
             }
         }
     }

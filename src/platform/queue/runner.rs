@@ -1,6 +1,7 @@
 //! One attempt of one job: start it in the ledger, run the handler, record how it went.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,6 +41,21 @@ pub(super) struct Stop {
     pub(super) stopping: CancellationToken,
     /// What still runs is dropped.
     pub(super) cut: CancellationToken,
+}
+
+/// Carries out the attempts of jobs that a queue gives out.
+pub(super) trait Attempts: Send + Sync + 'static {
+    /// One attempt; the queue is to do with the job what it answers.
+    fn attempt<'a>(&'a self, id: &'a JobId) -> Attempt<'a>;
+}
+
+/// An attempt on its way.
+pub(super) type Attempt<'a> = Pin<Box<dyn Future<Output = Outcome> + Send + 'a>>;
+
+impl Attempts for Runner {
+    fn attempt<'a>(&'a self, id: &'a JobId) -> Attempt<'a> {
+        Box::pin(Runner::attempt(self, id))
+    }
 }
 
 /// Runs attempts. Clones share everything.

@@ -85,7 +85,7 @@ impl QueueRuntime {
                 ApalisQueue::open(Setup {
                     store: queue_store.clone(),
                     ledger: store.clone(),
-                    runner,
+                    runner: Arc::new(runner),
                     clock: clock.clone(),
                     stop: stop.clone(),
                     concurrency,

@@ -15,6 +15,10 @@ pub(super) struct Free {
     pub(super) calling: u32,
 }
 
+impl Free {
+    pub(super) const NONE: Self = Self { all: 0, calling: 0 };
+}
+
 /// The slots of the worker. Jobs that call out get three quarters, at least one.
 pub(super) struct Slots {
     limit: Free,

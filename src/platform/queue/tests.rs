@@ -14,6 +14,7 @@ use crate::base::clock::{Clock, SharedClock};
 use crate::base::id::JobId;
 use crate::params;
 use crate::platform::clock::{ManualClock, SeededIds, SystemClock, SystemIds};
+use crate::platform::faults::{Fault, Faults};
 use crate::platform::store::{MigrationSet, Options, Store};
 
 const PROBE: &str = "probe";
@@ -397,6 +398,11 @@ struct Server {
 
 impl Server {
     async fn start(dir: &tempfile::TempDir, probe: Probe, concurrency: u32) -> Self {
+        Self::start_with(dir, probe, concurrency, Arc::default()).await
+    }
+
+    /// With fault points in the writer of `queue.db`.
+    async fn start_with(dir: &tempfile::TempDir, probe: Probe, concurrency: u32, faults: Arc<Faults>) -> Self {
         let clock: SharedClock = Arc::new(SystemClock);
         let ids = Arc::new(SystemIds);
         let store = Store::open(
@@ -407,7 +413,9 @@ impl Server {
             None,
         )
         .unwrap();
-        let queue_store = open(dir, "queue.db", &MigrationSet::queue(), clock.clone());
+        let options = Options { faults, ..Options::small(dir.path().join("queue.db")) };
+        let queue_store =
+            Store::open(&options, &MigrationSet::queue(), clock.clone(), Arc::new(SystemIds), None).unwrap();
         let runtime = QueueRuntime::start(Parts {
             store: store.clone(),
             queue_store: queue_store.clone(),
@@ -566,5 +574,52 @@ async fn a_queue_db_that_was_lost_is_refilled() {
     let (probe, _) = Probe::new(Act::Succeed);
     let server = Server::start(&dir, probe, 4).await;
     eventually(SOON, async || server.counts().await.completed == 5).await;
+    server.stop(SOON).await;
+}
+
+/// A slot is free before `queue.db` knows how its attempt ended; that end must not get lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_end_that_queue_db_could_not_take_is_told_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let faults = Arc::new(Faults::default());
+    let gate = Arc::new(Semaphore::new(0));
+    let (probe, seen) = Probe::new(Act::Wait(Arc::clone(&gate)));
+    let server = Server::start_with(&dir, probe, 4, Arc::clone(&faults)).await;
+    server.enqueue(3).await;
+    eventually(SOON, async || seen.running.load(Ordering::SeqCst) == 3).await;
+    faults.arm("writer:before_commit", Fault::Error);
+    gate.add_permits(3);
+    eventually(SOON, async || server.counts().await.completed == 3).await;
+    assert_eq!(server.runtime.counts().await.unwrap().active, 3, "queue.db could not be told");
+    faults.disarm("writer:before_commit");
+    eventually(SOON, async || server.runtime.counts().await.unwrap() == Default::default()).await;
+    server.stop(SOON).await;
+}
+
+/// A drain in the midst of it: what ended is gone, what was claimed and not started waits.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_drain_no_row_of_queue_db_is_locked() {
+    let dir = tempfile::tempdir().unwrap();
+    let (probe, _) = Probe::new(Act::Succeed);
+    let server = Server::start(&dir, probe, 16).await;
+    server.enqueue(400).await;
+    eventually(SOON, async || server.counts().await.completed > 0).await;
+    server.runtime.drain(SystemClock.now().plus(SOON)).await;
+    assert_eq!(server.runtime.counts().await.unwrap().active, 0);
+    let counts = server.counts().await;
+    assert_eq!((counts.active, counts.waiting + counts.completed), (0, 400));
+    server.stop(SOON).await;
+}
+
+/// Every index is written for each job, so one that no statement reads is a loss.
+#[tokio::test(flavor = "multi_thread")]
+async fn queue_db_keeps_the_indexes_that_are_read_and_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let (probe, _) = Probe::new(Act::Succeed);
+    let server = Server::start(&dir, probe, 1).await;
+    let sql = "SELECT name FROM sqlite_master WHERE type = 'index' AND tbl_name = 'Jobs' ORDER BY name";
+    let indexes: Vec<String> =
+        server.queue_store.read(move |tx| tx.query(sql, params![], |r| r.get("name"))).await.unwrap();
+    assert_eq!(indexes, ["idx_jobs_pending", "sqlite_autoindex_Jobs_1"]);
     server.stop(SOON).await;
 }

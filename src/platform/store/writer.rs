@@ -406,9 +406,9 @@ impl Worker {
         let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref())
             .with_doorbell(&self.setup.doorbell);
         let outcome = self
-            .exec("SAVEPOINT one")
+            .exec_cached("SAVEPOINT one")
             .and_then(|()| unit.run(&tx))
-            .and_then(|()| self.exec("RELEASE one"));
+            .and_then(|()| self.exec_cached("RELEASE one"));
         let (drafts, after) = tx.into_effects();
         if let Err(problem) = outcome {
             let gone = self.conn.is_autocommit()
@@ -486,6 +486,12 @@ impl Worker {
         {
             tracing::error!(error = %e, "a transaction could not be rolled back");
         }
+    }
+
+    /// One statement, compiled once: each closure needs it.
+    fn exec_cached(&self, sql: &str) -> Result<(), Problem> {
+        let run = || self.conn.prepare_cached(sql)?.execute([]);
+        run().map(drop).map_err(|e| from_sqlite(&e, sql))
     }
 
     fn exec(&self, sql: &str) -> Result<(), Problem> {
