@@ -20,6 +20,9 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   cancelled: ['idle', 'dash'],
   skipped: ['idle', 'dash'],
   delayed: ['warn', 'clock'],
+  // the queue and schedules
+  paused: ['warn', 'dash'],
+  late: ['warn', 'clock'],
   // approvals and documents
   approved: ['ok', 'check'],
   rejected: ['bad', 'cross'],
