@@ -22,7 +22,6 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   delayed: ['warn', 'clock'],
   // the queue and schedules
   paused: ['warn', 'dash'],
-  late: ['warn', 'clock'],
   // approvals and documents
   approved: ['ok', 'check'],
   rejected: ['bad', 'cross'],
