@@ -17,7 +17,7 @@ stage() {
 web() { (cd web && npm run "$@"); }
 e2e() { (cd web && TENURE_BIN="$target/debug/tenure" npm run e2e); }
 
-stage "tools" scripts/need.sh bc slapd chromium
+stage "tools" scripts/need.sh bc slapd chromium redis-server
 stage "web: build" scripts/build-web.sh
 stage "web: types" web check
 stage "web: unit tests" web test

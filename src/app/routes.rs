@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use crate::config::Config;
 use crate::features::health::Check;
+use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
@@ -32,6 +33,8 @@ pub(super) struct Live {
     pub(super) probes: Vec<(&'static str, Probe)>,
     pub(super) level: settings::api::LevelPort,
     pub(super) stopping: CancellationToken,
+    /// The worker, when one runs.
+    pub(super) queue: Option<Arc<QueueRuntime>>,
 }
 
 impl Live {
@@ -41,12 +44,12 @@ impl Live {
         let level: settings::api::LevelPort = Arc::new(move |filter, apply| {
             if apply { telemetry.set_filter(filter) } else { parse_filter(filter).map(drop) }
         });
-        Self { probes: probes(app, queue), level, stopping }
+        Self { probes: probes(app, queue), level, stopping, queue: Some(Arc::clone(queue)) }
     }
 
     /// Nothing runs; for the description of the routes.
     pub(super) fn none() -> Self {
-        Self { probes: Vec::new(), level: Arc::new(|_, _| Ok(())), stopping: CancellationToken::new() }
+        Self { probes: Vec::new(), level: Arc::new(|_, _| Ok(())), stopping: CancellationToken::new(), queue: None }
     }
 }
 
@@ -138,6 +141,12 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             started: started_settings(&app.config).log_retention_days,
         }))
         .merge(jobs::api::routes(jobs::api::JobsApi { store: store.clone() }))
+        .merge(jobs::bulk::api::routes(jobs::bulk::api::BulkApi { store: store.clone() }))
+        .merge(jobs::queue::api::routes(jobs::queue::api::QueueApi {
+            store: store.clone(),
+            queue: live.queue.clone(),
+            backend: if app.redis.is_some() { QueueBackend::Redis } else { QueueBackend::Embedded },
+        }))
         .merge(connectors::api::routes(connectors::api::ConnectorsApi {
             store: store.clone(),
             connectors: app.connectors.clone(),

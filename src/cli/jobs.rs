@@ -133,7 +133,7 @@ async fn change_all(door: &mut Door, filter: Filter, json: bool, action: &str) -
     if json {
         println!("{started}");
     } else {
-        println!("{} jobs matched; job {} works them off", preview["matched"], started["jobId"].as_str().unwrap_or("-"));
+        println!("{} jobs matched; job {} works them off", preview["matched"], started["id"].as_str().unwrap_or("-"));
     }
     Ok(())
 }

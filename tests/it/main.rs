@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod events;
+mod jobs;
 mod notifications;
 mod permissions;
 mod pool;

@@ -62,8 +62,12 @@ GET    /api/health                         *
 GET    /api/health/live                    *
 GET    /api/health/ready                   *
 GET    /api/jobs                           AMU
+POST   /api/jobs/bulk                      A
+GET    /api/jobs/bulk/{id}                 AMU
 GET    /api/jobs/counts                    AMU
+GET    /api/jobs/errors                    AMU
 GET    /api/jobs/{id}                      AMU
+GET    /api/jobs/{id}/attempts             AMU
 POST   /api/jobs/{id}/promote              A
 POST   /api/jobs/{id}/remove               A
 POST   /api/jobs/{id}/retry                A
@@ -76,6 +80,9 @@ GET    /api/people                         AMU
 POST   /api/people                         A
 GET    /api/people/{id}                    AMU
 PATCH  /api/people/{id}                    A
+GET    /api/queue                          AMU
+POST   /api/queue/pause                    A
+POST   /api/queue/resume                   A
 GET    /api/roles                          AMPQU
 POST   /api/roles                          AM
 GET    /api/roles/{id}                     AMPQU
@@ -122,6 +129,7 @@ fn body(route: &str, own: &str) -> Value {
     match route {
         r if r.ends_with("/decide") => json!({ "decision": "approve" }),
         r if r.ends_with("/execute") => json!({ "command": "has_account", "params": {} }),
+        "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
         r if r.ends_with("/reset-password") => json!({ "password": "" }),
         r if r.ends_with("/tokens") => json!({ "name": "t" }),

@@ -13,7 +13,10 @@ use crate::base::id::{JobId, TypedId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::http::extract::parse_json;
 use crate::platform::http::{Allowed, Failure, IdPath, Params, Routes};
+use crate::platform::queue::attempts::{self, Attempt};
+use crate::platform::queue::groups::{self, ErrorGroup};
 use crate::platform::queue::views::{self, JobCounts, JobFilter, JobState, JobView};
 use crate::platform::store::{Store, Tx};
 
@@ -29,7 +32,9 @@ pub fn routes(state: JobsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_jobs))
         .routes(routes!(count_jobs))
+        .routes(routes!(list_error_groups))
         .routes(routes!(get_job))
+        .routes(routes!(list_attempts))
         .routes(routes!(retry_job))
         .routes(routes!(promote_job))
         .routes(routes!(remove_job))
@@ -88,6 +93,8 @@ struct ListParams {
     name: Option<String>,
     /// Text in id, name, payload or reason.
     q: Option<String>,
+    /// Only with a reason of this group, as `GET /api/jobs/errors` names it.
+    group: Option<String>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
     /// `nextCursor` of the page before.
@@ -109,7 +116,7 @@ async fn list_jobs(
             Problem::field("cursor", "expected nextCursor of the page before")
         })?),
     };
-    let filter = JobFilter { state: params.state, name: params.name, q: params.q, ..JobFilter::default() };
+    let filter = JobFilter { state: params.state, name: params.name, q: params.q, group: params.group, ..JobFilter::default() };
     let rows = api
         .store
         .read(move |tx| views::list_jobs(tx, &filter, before.as_ref(), limit + 1))
@@ -139,6 +146,40 @@ async fn get_job(
     Ok(Json(api.store.read(move |tx| views::get_job(tx, &id)).await?.into()))
 }
 
+/// Failed jobs by what went wrong.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ErrorGroupList {
+    /// The largest first.
+    items: Vec<ErrorGroup>,
+}
+
+/// Failed jobs by what went wrong; reasons that differ in ids, numbers and quoted words are one group.
+#[utoipa::path(get, path = "/api/jobs/errors", tag = "jobs", responses((status = 200, body = ErrorGroupList)))]
+async fn list_error_groups(
+    State(api): State<JobsApi>,
+    _: Allowed<may::JobRead>,
+) -> Result<Json<ErrorGroupList>, Failure> {
+    Ok(Json(ErrorGroupList { items: api.store.read(groups::list_error_groups).await? }))
+}
+
+/// The attempts of a job.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct AttemptList {
+    /// Newest first.
+    items: Vec<Attempt>,
+}
+
+/// The attempts of a job: when each began and ended, and why it failed.
+#[utoipa::path(get, path = "/api/jobs/{id}/attempts", tag = "jobs", params(("id" = JobId, Path)),
+    responses((status = 200, body = AttemptList)))]
+async fn list_attempts(
+    State(api): State<JobsApi>,
+    _: Allowed<may::JobRead>,
+    IdPath(id): IdPath<JobId>,
+) -> Result<Json<AttemptList>, Failure> {
+    Ok(Json(AttemptList { items: api.store.read(move |tx| attempts::list_attempts(tx, &id)).await? }))
+}
+
 /// Removes a job that does not run.
 #[utoipa::path(post, path = "/api/jobs/{id}/remove", tag = "jobs", params(("id" = JobId, Path)),
     responses((status = 200, body = Job, description = "The job as it was.")))]
@@ -150,15 +191,41 @@ async fn remove_job(
     change(&api, caller, id, ops::remove).await
 }
 
-/// A failed job starts over, with all its attempts.
+/// What a retry gives a failed job.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "kebab-case")]
+enum RetryMode {
+    /// All its attempts again, counted from one.
+    #[default]
+    StartOver,
+    /// One more attempt; its count goes on.
+    OneMore,
+}
+
+/// How a failed job is retried.
+#[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
+#[serde(default, deny_unknown_fields)]
+struct RetryBody {
+    /// `start-over` when absent.
+    #[schema(inline)]
+    mode: RetryMode,
+}
+
+/// A failed job runs again: it starts over, or gets one more attempt. The body may be left out.
 #[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "jobs", params(("id" = JobId, Path)),
-    responses((status = 200, body = Job)))]
+    request_body = Option<RetryBody>, responses((status = 200, body = Job), (status = 409)))]
 async fn retry_job(
     State(api): State<JobsApi>,
     caller: Allowed<may::JobManage>,
     IdPath(id): IdPath<JobId>,
+    bytes: bytes::Bytes,
 ) -> Result<Json<Job>, Failure> {
-    change(&api, caller, id, ops::retry).await
+    let body: Option<RetryBody> = if bytes.is_empty() { None } else { parse_json(&bytes)? };
+    let how: Change = match body.unwrap_or_default().mode {
+        RetryMode::StartOver => ops::retry,
+        RetryMode::OneMore => ops::retry_once,
+    };
+    change(&api, caller, id, how).await
 }
 
 /// A delayed job runs now.

@@ -9,4 +9,6 @@
 //! feature.
 
 pub mod api;
+pub mod bulk;
 pub mod ops;
+pub mod queue;

@@ -18,6 +18,15 @@ pub fn retry(tx: &Tx<'_>, by: &Principal, id: &JobId) -> Result<JobView, Problem
     Ok(after)
 }
 
+/// A failed job gets one more attempt; its count goes on.
+pub fn retry_once(tx: &Tx<'_>, by: &Principal, id: &JobId) -> Result<JobView, Problem> {
+    by.require(Permission::JobManage)?;
+    let before = views::get_job(tx, id)?;
+    let after = views::retry_once(tx, id)?;
+    record(tx, by, "job.retried", &before, Some(&after))?;
+    Ok(after)
+}
+
 /// A delayed job runs now.
 pub fn promote(tx: &Tx<'_>, by: &Principal, id: &JobId) -> Result<JobView, Problem> {
     by.require(Permission::JobManage)?;

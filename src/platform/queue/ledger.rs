@@ -17,9 +17,9 @@ use crate::params;
 use crate::platform::store::{Json, Tx};
 
 /// Finished jobs that are kept, the newest.
-const KEEP_DONE: u32 = 1000;
+pub const KEEP_DONE: u32 = 1000;
 /// Failed jobs that are kept, the newest.
-const KEEP_FAILED: u32 = 5000;
+pub const KEEP_FAILED: u32 = 5000;
 /// The longest time a job is put off.
 const LONGEST_SNOOZE: Duration = Duration::from_secs(24 * 3600);
 /// The longest reason that is stored.
