@@ -209,6 +209,29 @@ describe('a bulk action', () => {
     expect(screen.getByRole('link', { name: 'Dismiss' }).getAttribute('href')).toBe('/jobs?state=failed');
   });
 
+  it('is followed over a short outage, and says what holds it back', async () => {
+    let asks = 0;
+    serve({
+      'GET /api/queue': { ...info, paused: true },
+      'GET /api/jobs/bulk/job_9': () => {
+        asks += 1;
+        if (asks === 1) return running;
+        return asks === 2 ? new Refusal(503, 'Starting') : { ...running, seen: 40, changed: 40, finishedAt: AT };
+      },
+    });
+    show(Jobs, '/jobs?state=failed&bulk=job_9');
+    expect(await screen.findByText('The queue is paused; this goes on when it is resumed.')).toBeTruthy();
+    await waitFor(() => expect(screen.getByText('40 of 40 jobs start over.')).toBeTruthy(), { timeout: 4500 });
+    expect(asks).toBe(3);
+  });
+
+  it('that nobody knows of any more is not asked for again', async () => {
+    serve({});
+    show(Jobs, '/jobs?state=failed&bulk=job_8');
+    expect(await screen.findByText('How far the action is cannot be told')).toBeTruthy();
+    expect(screen.queryByRole('progressbar')).toBeNull();
+  });
+
   it('is offered within one state only, and never for jobs that run', () => {
     expect(bulkPossible('failed')).toEqual(['retry', 'retry-once', 'remove']);
     expect(bulkPossible('delayed')).toEqual(['promote', 'remove']);
