@@ -3,7 +3,7 @@ import { QueryClient } from '@tanstack/svelte-query';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { session } from '../src/lib/session.svelte';
 import type { BulkProgress, Job, JobAttempt, JobErrorGroup, QueueInfo, Schedule } from '../src/lib/types';
-import { bulkFilter, bulkPossible, outcome } from '../src/pages/jobs/bulk';
+import { BULK, bulkFilter, bulkPossible, outcome } from '../src/pages/jobs/bulk';
 import Jobs from '../src/pages/Jobs.svelte';
 import Schedules from '../src/pages/Schedules.svelte';
 import Hosted from './Hosted.svelte';
@@ -237,6 +237,8 @@ describe('a bulk action', () => {
     expect(bulkPossible('delayed')).toEqual(['promote', 'remove']);
     expect(bulkPossible('active')).toEqual([]);
     expect(bulkPossible('')).toEqual([]);
+    expect(BULK.remove.effect('completed')).toContain('record');
+    expect(BULK.remove.effect('failed')).toContain('not done');
     expect(bulkFilter({ state: 'failed', name: '', q: 'a', group: '' })).toEqual({ state: 'failed', q: 'a' });
     expect(outcome({ ...running, changed: 40 })).toBe('40 of 40 jobs start over.');
   });

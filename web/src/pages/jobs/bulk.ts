@@ -8,7 +8,7 @@ export type BulkFilter = Partial<Record<'state' | 'name' | 'q' | 'group', string
 interface Words {
   /** In front of the number: "Retry 12 jobs". */
   verb: string;
-  effect: string;
+  effect: (state: string | undefined) => string;
   /** In front of the number while it goes on, and behind it when it is over. */
   doing: string;
   done: string;
@@ -18,25 +18,28 @@ interface Words {
 export const BULK: Record<BulkAction, Words> = {
   retry: {
     verb: 'Retry',
-    effect: 'Each starts over, with all its attempts, as soon as a worker is free.',
+    effect: () => 'Each starts over, with all its attempts, as soon as a worker is free.',
     doing: 'Retrying',
     done: 'start over',
   },
   'retry-once': {
     verb: 'Retry once',
-    effect: 'Each gets one attempt more. The attempts that were made still count; what fails again stays failed.',
+    effect: () => 'Each gets one attempt more. The attempts that were made still count; what fails again stays failed.',
     doing: 'Retrying once',
     done: 'get one more attempt',
   },
   promote: {
     verb: 'Run now',
-    effect: 'None of them waits for its time any longer; they run as soon as workers are free.',
+    effect: () => 'None of them waits for its time any longer; they run as soon as workers are free.',
     doing: 'Bringing forward',
     done: 'run as soon as workers are free',
   },
   remove: {
     verb: 'Remove',
-    effect: 'They are gone for good, with what they would have done. This cannot be undone.',
+    effect: (state) =>
+      state === 'completed'
+        ? 'They did their work already; what goes is the record of it. This cannot be undone.'
+        : 'Their work is not done, and what waits for it goes on waiting. This cannot be undone.',
     doing: 'Removing',
     done: 'are removed',
     danger: true,
