@@ -19,6 +19,8 @@ export const PAGES: PageToSee[] = [
   ...['', '?tab=variables', '?tab=versions', '?tab=json', '?start=1'].map(workflow),
   plain('/runs'),
   ...['', '?tab=steps', '?tab=data'].map(run),
+  plain('/schedules'),
+  plain('/schedules?kind=workflow'),
   plain('/access'),
   plain('/people'),
   plain('/roles'),

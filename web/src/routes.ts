@@ -12,6 +12,7 @@ const pages: Route[] = [
   { path: '/workflows/:id', load: () => import('./pages/Workflow.svelte') },
   { path: '/runs', load: () => import('./pages/Runs.svelte') },
   { path: '/runs/:id', load: () => import('./pages/Run.svelte') },
+  { path: '/schedules', load: () => import('./pages/Schedules.svelte') },
   { path: '/access', load: () => import('./pages/Access.svelte') },
   { path: '/people', load: () => import('./pages/People.svelte') },
   { path: '/roles', load: () => import('./pages/Roles.svelte') },

@@ -20,6 +20,7 @@ export const NAV: NavGroup[] = [
     items: [
       { label: 'Workflows', path: '/workflows', icon: 'workflow', needs: ['workflow:read'] },
       { label: 'Runs', path: '/runs', icon: 'run', needs: ['run:read', 'run:read_own'] },
+      { label: 'Schedules', path: '/schedules', icon: 'schedule', needs: ['schedule:read'] },
     ],
   },
   {

@@ -20,6 +20,8 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   cancelled: ['idle', 'dash'],
   skipped: ['idle', 'dash'],
   delayed: ['warn', 'clock'],
+  // the queue and schedules
+  paused: ['warn', 'dash'],
   // approvals and documents
   approved: ['ok', 'check'],
   rejected: ['bad', 'cross'],

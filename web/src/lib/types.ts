@@ -302,14 +302,63 @@ export interface Job {
 
 export type JobCounts = Record<JobState, number>;
 
+export interface JobAttempt {
+  /** Counted from 1; a job that starts over counts from 1 again. */
+  attempt: number;
+  state: 'active' | 'completed' | 'failed';
+  startedAt: Instant | null;
+  endedAt: Instant | null;
+  reason: string | null;
+}
+
+/** Failed jobs of one name with the same kind of reason. */
+export interface JobErrorGroup {
+  name: string;
+  group: string;
+  count: number;
+  sample: string;
+  /** The id of the newest. */
+  newest: string;
+  firstAt: Instant | null;
+  lastAt: Instant | null;
+}
+
+export interface QueueInfo {
+  paused: boolean;
+  backend: 'embedded' | 'redis';
+  failedKept: number;
+  failedLimit: number;
+  completedKept: number;
+  completedLimit: number;
+}
+
+export type BulkAction = 'retry' | 'retry-once' | 'remove' | 'promote';
+
+export interface BulkProgress {
+  id: string;
+  action: BulkAction;
+  total: number;
+  seen: number;
+  changed: number;
+  requestedBy: string;
+  createdAt: Instant;
+  finishedAt: Instant | null;
+}
+
 export interface Schedule {
   id: string;
+  kind: 'system' | 'workflow';
   name: string;
   cron: string;
   timezone: string;
+  paused: boolean;
   nextRunAt: Instant | null;
   lastRunAt: Instant | null;
   lastState: string | null;
+  lastJobId: string | null;
+  /** Set when the last slot fired late. */
+  late: { slotAt: Instant; byMs: number } | null;
+  workflow: { workflowId: string | null; workflowKey: string; workflowName: string | null } | null;
 }
 
 export interface AuditEntry {

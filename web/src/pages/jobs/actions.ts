@@ -2,13 +2,19 @@
 import type { Job, JobState } from '../../lib/types';
 
 export type JobAction = 'retry' | 'promote' | 'remove';
+export type RetryMode = 'start-over' | 'one-more';
+
+export const RETRY_MODES: { value: RetryMode; label: string }[] = [
+  { value: 'start-over', label: 'Start over' },
+  { value: 'one-more', label: 'One more attempt' },
+];
 
 interface Words {
   button: string;
   question: string;
   done: string;
   danger?: boolean;
-  effect: (job: Job) => string;
+  effect: (job: Job, mode?: RetryMode) => string;
 }
 
 export const ACTIONS: Record<JobAction, Words> = {
@@ -16,7 +22,10 @@ export const ACTIONS: Record<JobAction, Words> = {
     button: 'Retry',
     question: 'Run this job again?',
     done: 'starts over',
-    effect: () => 'It starts over, with all its attempts, as soon as a worker is free.',
+    effect: (_, mode) =>
+      mode === 'one-more'
+        ? 'It gets one attempt more, as soon as a worker is free. The attempts that were made still count; if this one fails too, it stays failed.'
+        : 'It starts over, with all its attempts, as soon as a worker is free.',
   },
   promote: {
     button: 'Run now',
