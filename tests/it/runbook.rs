@@ -47,9 +47,9 @@ struct Mode {
 }
 
 /// Every backend that Tenure has, with nothing in it yet.
-async fn modes() -> Vec<Mode> {
+async fn modes() -> [Mode; 2] {
     let redis = RedisServer::start().await;
-    vec![
+    [
         Mode { name: "embedded", vars: Vec::new(), redis: None },
         Mode { name: "redis", vars: vec![("REDIS_URL", redis.url())], redis: Some(redis) },
     ]
@@ -352,31 +352,35 @@ async fn there_is_one_queue_and_it_is_called_workflow_scheduler() {
 /// comes at most a second and a half late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_retried_three_times_after_5_10_and_20_seconds() {
-    for mode in modes().await {
-        let dir = tempfile::tempdir().expect("a folder");
-        let running = tenure::app::start(config(&dir.path().join("data"), &mode, &[]), Arc::new(SystemClock)).await.expect("starts");
-        let store = running.app.store.clone();
-        let id = store.write(|tx| enqueue(tx, JobDraft::now("no-such-job", json!({})))).await.expect("stored");
-        let mut began: Vec<Timestamp> = Vec::new();
-        for attempt in 1..=4 {
-            let (store, id) = (store.clone(), id.clone());
-            let job = eventually("the next attempt has ended", SOON * 2, || async {
-                let id = id.clone();
-                let job = store.read(move |tx| views::get_job(tx, &id)).await.ok()?;
-                Some(job).filter(|job| job.attempts_made == attempt)
-            })
-            .await;
-            began.push(job.processed_on.expect("it ran"));
-            let last = attempt == 4;
-            assert_eq!(job.state == JobState::Failed, last, "{}: {job:?}", mode.name);
-        }
-        for (pair, seconds) in began.windows(2).zip([5, 10, 20]) {
-            let waited = pair[1].since(pair[0]);
-            let most = Duration::from_millis(seconds * 1000 + 1500);
-            assert!(waited >= Duration::from_secs(seconds) && waited <= most, "{}: {seconds} s: {waited:?}", mode.name);
-        }
-        running.stop().await;
+    // Each takes 35 s: both at once.
+    let [embedded, redis] = modes().await;
+    tokio::join!(retried_after_5_10_and_20_seconds(embedded), retried_after_5_10_and_20_seconds(redis));
+}
+
+async fn retried_after_5_10_and_20_seconds(mode: Mode) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = tenure::app::start(config(&dir.path().join("data"), &mode, &[]), Arc::new(SystemClock)).await.expect("starts");
+    let store = running.app.store.clone();
+    let id = store.write(|tx| enqueue(tx, JobDraft::now("no-such-job", json!({})))).await.expect("stored");
+    let mut began: Vec<Timestamp> = Vec::new();
+    for attempt in 1..=4 {
+        let (store, id) = (store.clone(), id.clone());
+        let job = eventually("the next attempt has ended", SOON * 2, || async {
+            let id = id.clone();
+            let job = store.read(move |tx| views::get_job(tx, &id)).await.ok()?;
+            Some(job).filter(|job| job.attempts_made == attempt)
+        })
+        .await;
+        began.push(job.processed_on.expect("it ran"));
+        let last = attempt == 4;
+        assert_eq!(job.state == JobState::Failed, last, "{}: {job:?}", mode.name);
     }
+    for (pair, seconds) in began.windows(2).zip([5, 10, 20]) {
+        let waited = pair[1].since(pair[0]);
+        let most = Duration::from_millis(seconds * 1000 + 1500);
+        assert!(waited >= Duration::from_secs(seconds) && waited <= most, "{}: {seconds} s: {waited:?}", mode.name);
+    }
+    running.stop().await;
 }
 
 /// "Failed jobs are retained for inspection (up to 5000)." The 5001st evicts the oldest.
@@ -622,54 +626,58 @@ async fn the_pool_has_the_defaults_of_the_table() {
 /// `DB_POOL_MIN`: "Minimum idle connections"; "Monitor active connections with": the pool's figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_variable_of_the_pool_does_what_the_table_says() {
-    for mode in modes().await {
-        let vars = [
-            ("DB_POOL_MAX", "5"),
-            ("DB_POOL_MIN", "3"),
-            ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
-            ("DB_POOL_CONNECTION_TIMEOUT_MS", "300"),
-        ];
-        let dir = tempfile::tempdir().expect("a folder");
-        let running = tenure::app::start(config(&dir.path().join("data"), &mode, &vars), Arc::new(SystemClock)).await.expect("starts");
-        let store = running.app.store.clone();
-        let open = || {
-            let figures = store.pool_stats();
-            figures.active + figures.idle
-        };
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let held = Arc::new(std::sync::Mutex::new(held));
-        let reads: Vec<_> = (0..4)
-            .map(|_| {
-                let (store, held) = (store.clone(), Arc::clone(&held));
-                tokio::spawn(async move {
-                    store
-                        .read(move |_| {
-                            // Ends when the other end is dropped.
-                            let _ = held.lock().expect("not poisoned").recv();
-                            Ok(())
-                        })
-                        .await
-                })
+    // Connections are closed by wall time: both at once.
+    let [embedded, redis] = modes().await;
+    tokio::join!(the_pool_obeys_its_variables(embedded), the_pool_obeys_its_variables(redis));
+}
+
+async fn the_pool_obeys_its_variables(mode: Mode) {
+    let vars = [
+        ("DB_POOL_MAX", "5"),
+        ("DB_POOL_MIN", "3"),
+        ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
+        ("DB_POOL_CONNECTION_TIMEOUT_MS", "300"),
+    ];
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = tenure::app::start(config(&dir.path().join("data"), &mode, &vars), Arc::new(SystemClock)).await.expect("starts");
+    let store = running.app.store.clone();
+    let open = || {
+        let figures = store.pool_stats();
+        figures.active + figures.idle
+    };
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let reads: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, held) = (store.clone(), Arc::clone(&held));
+            tokio::spawn(async move {
+                store
+                    .read(move |_| {
+                        // Ends when the other end is dropped.
+                        let _ = held.lock().expect("not poisoned").recv();
+                        Ok(())
+                    })
+                    .await
             })
-            .collect();
-        eventually("four readers are taken", SOON, || async { (store.pool_stats().active >= 4).then_some(()) }).await;
-        assert!(open() <= 5, "{}: {:?}", mode.name, store.pool_stats());
-        let began = SystemClock.now();
-        let refused = store.read(|_| Ok(())).await;
-        let waited = SystemClock.now().since(began);
-        assert!(matches!(refused, Err(Problem::Unavailable { .. })), "{refused:?}");
-        assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(3), "{waited:?}");
-        drop(release);
-        for read in reads {
-            // The one that could not be served in time has said so.
-            let _ = read.await.expect("joins");
-        }
-        eventually("idle connections close down to the minimum", Duration::from_secs(45), || async {
-            (open() == 3).then_some(())
         })
-        .await;
-        running.stop().await;
+        .collect();
+    eventually("four readers are taken", SOON, || async { (store.pool_stats().active >= 4).then_some(()) }).await;
+    assert!(open() <= 5, "{}: {:?}", mode.name, store.pool_stats());
+    let began = SystemClock.now();
+    let refused = store.read(|_| Ok(())).await;
+    let waited = SystemClock.now().since(began);
+    assert!(matches!(refused, Err(Problem::Unavailable { .. })), "{refused:?}");
+    assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(3), "{waited:?}");
+    drop(release);
+    for read in reads {
+        // The one that could not be served in time has said so.
+        let _ = read.await.expect("joins");
     }
+    eventually("idle connections close down to the minimum", Duration::from_secs(45), || async {
+        (open() == 3).then_some(())
+    })
+    .await;
+    running.stop().await;
 }
 
 // --- Log Retention ---
