@@ -15,6 +15,7 @@ stage() {
 }
 
 web() { (cd web && npm run "$@"); }
+peers() { (cd tests/node && npm ci --no-audit --no-fund --loglevel=error); }
 e2e() { (cd web && TENURE_BIN="$target/debug/tenure" npm run e2e); }
 
 stage "tools" scripts/need.sh bc slapd chromium redis-server
@@ -22,6 +23,7 @@ stage "web: build" scripts/build-web.sh
 stage "web: types" web check
 stage "web: unit tests" web test
 stage "web: budget" web budget
+stage "node: peers of the queue" peers
 stage "rust: build" cargo test --locked --no-run
 stage "rust: lints" cargo clippy --locked --all-targets -- -D warnings
 stage "web: browser tests" e2e

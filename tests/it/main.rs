@@ -17,6 +17,7 @@ mod notifications;
 mod permissions;
 mod pool;
 mod queue_conformance;
+mod queue_interop;
 mod queue_redis;
 mod runbook;
 mod schedules;

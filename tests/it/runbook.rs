@@ -35,17 +35,24 @@ use tenure::platform::queue::views::{self, JobState, JobView};
 use tenure::platform::queue::{JobDraft, enqueue, names};
 use tenure::platform::store::Tx;
 
+use crate::support::redis::RedisServer;
 use crate::support::{Server, command, eventually, free_port, http};
 
 /// What stands behind queue and sessions.
 struct Mode {
     name: &'static str,
     vars: Vec<(&'static str, String)>,
+    /// The server that the variables name; it ends with the mode.
+    redis: Option<RedisServer>,
 }
 
-/// Every backend that Tenure has.
-fn modes() -> Vec<Mode> {
-    vec![Mode { name: "embedded", vars: Vec::new() }]
+/// Every backend that Tenure has, with nothing in it yet.
+async fn modes() -> [Mode; 2] {
+    let redis = RedisServer::start().await;
+    [
+        Mode { name: "embedded", vars: Vec::new(), redis: None },
+        Mode { name: "redis", vars: vec![("REDIS_URL", redis.url())], redis: Some(redis) },
+    ]
 }
 
 /// Jobs of the runbook that a later part brings: the job, the runbook's words, the part.
@@ -97,6 +104,10 @@ struct Bench {
 
 impl Bench {
     async fn start(mode: &Mode, vars: &[(&'static str, &str)]) -> Self {
+        if let Some(redis) = &mode.redis {
+            // Each installation finds a queue of its own.
+            redis.ask::<String>(&["FLUSHALL"]).await;
+        }
         let dir = tempfile::tempdir().expect("a folder");
         let clock = Arc::new(ManualClock::at(at("2031-03-01T11:50:00Z")));
         let config = config(&dir.path().join("data"), mode, vars);
@@ -217,7 +228,7 @@ impl Bench {
 /// "`ok`: Both database and Redis are healthy"; "Use this endpoint for load balancer health checks".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_says_ok_in_the_shape_of_the_runbook() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let (status, health) = bench.health().await;
         assert_eq!((status, &health["status"]), (200, &json!("ok")), "{}: {health}", mode.name);
@@ -236,21 +247,25 @@ async fn health_says_ok_in_the_shape_of_the_runbook() {
 /// some functionality (sessions, job scheduling) may be impaired." A balancer sees 503.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_says_degraded_while_a_dependency_is_down() {
-    for mode in modes().into_iter().filter(|m| m.name == "embedded") {
-        for (check, other) in [("redis", "database"), ("database", "redis")] {
+    for mut mode in modes().await {
+        for (check, other) in [("database", "redis"), ("redis", "database")] {
             let bench = Bench::start(&mode, &[]).await;
-            let lost = if check == "redis" { &bench.running.app.queue_store } else { &bench.running.app.store };
-            lost.close().await;
-            // Results are shared for a second.
-            bench.clock.advance(Duration::from_secs(2));
+            let live = format!("{}/api/health/live", bench.running.base);
+            match (check, &mut mode.redis) {
+                ("redis", Some(redis)) => redis.kill(),
+                ("redis", None) => bench.running.app.queue_store.close().await,
+                _ => bench.running.app.store.close().await,
+            }
             let (status, health) = eventually("health is degraded", SOON, || async {
+                // Results are shared for a second.
+                bench.clock.advance(Duration::from_secs(2));
                 Some(bench.health().await).filter(|(status, _)| *status == 503)
             })
             .await;
-            assert_eq!((status, &health["status"]), (503, &json!("degraded")), "{health}");
-            assert_eq!(health["checks"][check]["status"], "down", "{health}");
-            assert_eq!(health["checks"][other]["status"], "ok", "{health}");
-            let live = http().get(format!("{}/api/health/live", bench.running.base)).send().await.expect("an answer");
+            assert_eq!((status, &health["status"]), (503, &json!("degraded")), "{}: {health}", mode.name);
+            assert_eq!(health["checks"][check]["status"], "down", "{}: {health}", mode.name);
+            assert_eq!(health["checks"][other]["status"], "ok", "{}: {health}", mode.name);
+            let live = http().get(live).send().await.expect("an answer");
             assert_eq!(live.status(), 200, "the server is running");
             bench.running.stop().await;
         }
@@ -265,7 +280,7 @@ async fn health_says_degraded_while_a_dependency_is_down() {
 /// check interval: every 15 minutes. Exactly 30 minutes is not older; one millisecond more is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_without_progress_for_longer_than_the_timeout_is_failed() {
-    for mode in modes() {
+    for mode in modes().await {
         for (vars, minutes) in [(&[][..], 30), (&[("STUCK_RUN_TIMEOUT_MINUTES", "45")][..], 45)] {
             let bench = Bench::start(&mode, vars).await;
             let slot = at("2031-03-01T12:00:00Z");
@@ -287,7 +302,7 @@ async fn a_run_without_progress_for_longer_than_the_timeout_is_failed() {
 /// beats the variable.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_saved_timeout_beats_the_variable() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[("STUCK_RUN_TIMEOUT_MINUTES", "45")]).await;
         bench.write(|tx| settings::ops::set_number(tx, &by(), STUCK_RUN_TIMEOUT, Some(5))).await;
         let slot = at("2031-03-01T12:00:00Z");
@@ -306,26 +321,29 @@ async fn a_saved_timeout_beats_the_variable() {
 /// "All background jobs use a single BullMQ queue named `workflow-scheduler`."
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn there_is_one_queue_and_it_is_called_workflow_scheduler() {
-    for mode in modes() {
+    for mode in modes().await {
         assert_eq!(names::QUEUE, "workflow-scheduler");
-        if mode.name != "embedded" {
-            continue;
-        }
         let bench = Bench::start(&mode, &[]).await;
         let id = bench.write(|tx| enqueue(tx, JobDraft::now("no-such-job", json!({})))).await;
         let queues = eventually("the job waits for its retry in the queue", SOON, || async {
             (bench.job(&id).await.attempts_made == 1).then_some(())?;
-            let queues: Vec<String> = bench
-                .running
-                .app
-                .queue_store
-                .read(|tx| tx.query("SELECT DISTINCT job_type FROM Jobs", params![], |r| r.get("job_type")))
-                .await
-                .ok()?;
+            let queues: Vec<String> = match &mode.redis {
+                None => bench
+                    .running
+                    .app
+                    .queue_store
+                    .read(|tx| tx.query("SELECT DISTINCT job_type FROM Jobs", params![], |r| r.get("job_type")))
+                    .await
+                    .ok()?,
+                Some(redis) => {
+                    let delayed: Vec<String> = redis.ask(&["KEYS", "bull:*:delayed"]).await;
+                    delayed.iter().map(|key| key.split(':').nth(1).unwrap_or_default().to_owned()).collect()
+                }
+            };
             Some(queues).filter(|q| !q.is_empty())
         })
         .await;
-        assert_eq!(queues, ["workflow-scheduler"]);
+        assert_eq!(queues, ["workflow-scheduler"], "{}", mode.name);
         bench.running.stop().await;
     }
 }
@@ -334,37 +352,41 @@ async fn there_is_one_queue_and_it_is_called_workflow_scheduler() {
 /// comes at most a second and a half late.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_is_retried_three_times_after_5_10_and_20_seconds() {
-    for mode in modes() {
-        let dir = tempfile::tempdir().expect("a folder");
-        let running = tenure::app::start(config(&dir.path().join("data"), &mode, &[]), Arc::new(SystemClock)).await.expect("starts");
-        let store = running.app.store.clone();
-        let id = store.write(|tx| enqueue(tx, JobDraft::now("no-such-job", json!({})))).await.expect("stored");
-        let mut began: Vec<Timestamp> = Vec::new();
-        for attempt in 1..=4 {
-            let (store, id) = (store.clone(), id.clone());
-            let job = eventually("the next attempt has ended", SOON * 2, || async {
-                let id = id.clone();
-                let job = store.read(move |tx| views::get_job(tx, &id)).await.ok()?;
-                Some(job).filter(|job| job.attempts_made == attempt)
-            })
-            .await;
-            began.push(job.processed_on.expect("it ran"));
-            let last = attempt == 4;
-            assert_eq!(job.state == JobState::Failed, last, "{}: {job:?}", mode.name);
-        }
-        for (pair, seconds) in began.windows(2).zip([5, 10, 20]) {
-            let waited = pair[1].since(pair[0]);
-            let most = Duration::from_millis(seconds * 1000 + 1500);
-            assert!(waited >= Duration::from_secs(seconds) && waited <= most, "{}: {seconds} s: {waited:?}", mode.name);
-        }
-        running.stop().await;
+    // Each takes 35 s: both at once.
+    let [embedded, redis] = modes().await;
+    tokio::join!(retried_after_5_10_and_20_seconds(embedded), retried_after_5_10_and_20_seconds(redis));
+}
+
+async fn retried_after_5_10_and_20_seconds(mode: Mode) {
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = tenure::app::start(config(&dir.path().join("data"), &mode, &[]), Arc::new(SystemClock)).await.expect("starts");
+    let store = running.app.store.clone();
+    let id = store.write(|tx| enqueue(tx, JobDraft::now("no-such-job", json!({})))).await.expect("stored");
+    let mut began: Vec<Timestamp> = Vec::new();
+    for attempt in 1..=4 {
+        let (store, id) = (store.clone(), id.clone());
+        let job = eventually("the next attempt has ended", SOON * 2, || async {
+            let id = id.clone();
+            let job = store.read(move |tx| views::get_job(tx, &id)).await.ok()?;
+            Some(job).filter(|job| job.attempts_made == attempt)
+        })
+        .await;
+        began.push(job.processed_on.expect("it ran"));
+        let last = attempt == 4;
+        assert_eq!(job.state == JobState::Failed, last, "{}: {job:?}", mode.name);
     }
+    for (pair, seconds) in began.windows(2).zip([5, 10, 20]) {
+        let waited = pair[1].since(pair[0]);
+        let most = Duration::from_millis(seconds * 1000 + 1500);
+        assert!(waited >= Duration::from_secs(seconds) && waited <= most, "{}: {seconds} s: {waited:?}", mode.name);
+    }
+    running.stop().await;
 }
 
 /// "Failed jobs are retained for inspection (up to 5000)." The 5001st evicts the oldest.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_failed_job_5001_evicts_the_oldest() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         bench
             .write(|tx| {
@@ -408,7 +430,7 @@ async fn the_failed_job_5001_evicts_the_oldest() {
 /// registered. The schedules are UTC.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_job_of_the_table_is_there_with_its_schedule_or_comes_later() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let registry = &bench.running.app.registry;
         let mut faults = Vec::new();
@@ -437,7 +459,7 @@ async fn every_job_of_the_table_is_there_with_its_schedule_or_comes_later() {
 /// goes after 24 hours, what is younger stays.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daily_cleanup_removes_what_nothing_refers_to() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let folder = bench.running.app.config.data_dir.join("blobs/ab");
         std::fs::create_dir_all(&folder).expect("a folder");
@@ -460,7 +482,7 @@ async fn the_daily_cleanup_removes_what_nothing_refers_to() {
 /// "`role-expiry-check` | Hourly | Revoke expired role assignments": also one whose own end was lost.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hourly_role_check_revokes_expired_assignments() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let id = bench.assignment(Some(at("2031-03-01T12:30:00Z")), None).await;
         bench.slot("role-expiry-check", "2031-03-01T12:00:00Z").await;
@@ -474,7 +496,7 @@ async fn the_hourly_role_check_revokes_expired_assignments() {
 /// "`document-expiry-check` | Hourly | Revoke roles with expired documents".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_hourly_document_check_revokes_roles_with_expired_documents() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let id = bench.assignment(None, Some(at("2031-03-01T12:30:00Z"))).await;
         bench.slot("document-expiry-check", "2031-03-01T12:00:00Z").await;
@@ -489,7 +511,7 @@ async fn the_hourly_document_check_revokes_roles_with_expired_documents() {
 /// "`trigger-workflow` | Per-schedule cron | Start scheduled workflow runs".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workflow_is_started_by_its_own_schedule() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let id = bench
             .write(|tx| {
@@ -523,7 +545,7 @@ async fn a_workflow_is_started_by_its_own_schedule() {
 /// "Use the BullMQ dashboard or query Redis directly to inspect failed jobs": here without either tool.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failed_jobs_can_be_inspected_and_retried_over_http() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let admin = bench.admin().await;
         let id = bench
@@ -558,7 +580,7 @@ async fn both_signals_end_the_process_in_five_steps() {
         "the worker is drained",
         "the databases are closed",
     ];
-    for mode in modes() {
+    for mode in modes().await {
         for signal in ["-TERM", "-INT"] {
             let dir = tempfile::tempdir().expect("a folder");
             let data = dir.path().join("data");
@@ -577,9 +599,9 @@ async fn both_signals_end_the_process_in_five_steps() {
 }
 
 /// "The default grace period should be at least 30 seconds."
-#[test]
-fn the_grace_period_is_30_seconds_unless_said_otherwise() {
-    for mode in modes() {
+#[tokio::test]
+async fn the_grace_period_is_30_seconds_unless_said_otherwise() {
+    for mode in modes().await {
         let dir = tempfile::tempdir().expect("a folder");
         let config = config(&dir.path().join("data"), &mode, &[]);
         assert_eq!(config.operation.shutdown_grace, Duration::from_secs(30));
@@ -589,9 +611,9 @@ fn the_grace_period_is_30_seconds_unless_said_otherwise() {
 // --- Database Pool Tuning ---
 
 /// `DB_POOL_MAX` 10, `DB_POOL_MIN` 2, `DB_POOL_IDLE_TIMEOUT_MS` 30000, `DB_POOL_CONNECTION_TIMEOUT_MS` 5000.
-#[test]
-fn the_pool_has_the_defaults_of_the_table() {
-    for mode in modes() {
+#[tokio::test]
+async fn the_pool_has_the_defaults_of_the_table() {
+    for mode in modes().await {
         let dir = tempfile::tempdir().expect("a folder");
         let pool = config(&dir.path().join("data"), &mode, &[]).database;
         assert_eq!((pool.max, pool.min), (10, 2));
@@ -604,54 +626,58 @@ fn the_pool_has_the_defaults_of_the_table() {
 /// `DB_POOL_MIN`: "Minimum idle connections"; "Monitor active connections with": the pool's figures.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_variable_of_the_pool_does_what_the_table_says() {
-    for mode in modes() {
-        let vars = [
-            ("DB_POOL_MAX", "5"),
-            ("DB_POOL_MIN", "3"),
-            ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
-            ("DB_POOL_CONNECTION_TIMEOUT_MS", "300"),
-        ];
-        let dir = tempfile::tempdir().expect("a folder");
-        let running = tenure::app::start(config(&dir.path().join("data"), &mode, &vars), Arc::new(SystemClock)).await.expect("starts");
-        let store = running.app.store.clone();
-        let open = || {
-            let figures = store.pool_stats();
-            figures.active + figures.idle
-        };
-        let (release, held) = std::sync::mpsc::channel::<()>();
-        let held = Arc::new(std::sync::Mutex::new(held));
-        let reads: Vec<_> = (0..4)
-            .map(|_| {
-                let (store, held) = (store.clone(), Arc::clone(&held));
-                tokio::spawn(async move {
-                    store
-                        .read(move |_| {
-                            // Ends when the other end is dropped.
-                            let _ = held.lock().expect("not poisoned").recv();
-                            Ok(())
-                        })
-                        .await
-                })
+    // Connections are closed by wall time: both at once.
+    let [embedded, redis] = modes().await;
+    tokio::join!(the_pool_obeys_its_variables(embedded), the_pool_obeys_its_variables(redis));
+}
+
+async fn the_pool_obeys_its_variables(mode: Mode) {
+    let vars = [
+        ("DB_POOL_MAX", "5"),
+        ("DB_POOL_MIN", "3"),
+        ("DB_POOL_IDLE_TIMEOUT_MS", "1000"),
+        ("DB_POOL_CONNECTION_TIMEOUT_MS", "300"),
+    ];
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = tenure::app::start(config(&dir.path().join("data"), &mode, &vars), Arc::new(SystemClock)).await.expect("starts");
+    let store = running.app.store.clone();
+    let open = || {
+        let figures = store.pool_stats();
+        figures.active + figures.idle
+    };
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let reads: Vec<_> = (0..4)
+        .map(|_| {
+            let (store, held) = (store.clone(), Arc::clone(&held));
+            tokio::spawn(async move {
+                store
+                    .read(move |_| {
+                        // Ends when the other end is dropped.
+                        let _ = held.lock().expect("not poisoned").recv();
+                        Ok(())
+                    })
+                    .await
             })
-            .collect();
-        eventually("four readers are taken", SOON, || async { (store.pool_stats().active >= 4).then_some(()) }).await;
-        assert!(open() <= 5, "{}: {:?}", mode.name, store.pool_stats());
-        let began = SystemClock.now();
-        let refused = store.read(|_| Ok(())).await;
-        let waited = SystemClock.now().since(began);
-        assert!(matches!(refused, Err(Problem::Unavailable { .. })), "{refused:?}");
-        assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(3), "{waited:?}");
-        drop(release);
-        for read in reads {
-            // The one that could not be served in time has said so.
-            let _ = read.await.expect("joins");
-        }
-        eventually("idle connections close down to the minimum", Duration::from_secs(45), || async {
-            (open() == 3).then_some(())
         })
-        .await;
-        running.stop().await;
+        .collect();
+    eventually("four readers are taken", SOON, || async { (store.pool_stats().active >= 4).then_some(()) }).await;
+    assert!(open() <= 5, "{}: {:?}", mode.name, store.pool_stats());
+    let began = SystemClock.now();
+    let refused = store.read(|_| Ok(())).await;
+    let waited = SystemClock.now().since(began);
+    assert!(matches!(refused, Err(Problem::Unavailable { .. })), "{refused:?}");
+    assert!(waited >= Duration::from_millis(290) && waited < Duration::from_secs(3), "{waited:?}");
+    drop(release);
+    for read in reads {
+        // The one that could not be served in time has said so.
+        let _ = read.await.expect("joins");
     }
+    eventually("idle connections close down to the minimum", Duration::from_secs(45), || async {
+        (open() == 3).then_some(())
+    })
+    .await;
+    running.stop().await;
 }
 
 // --- Log Retention ---
@@ -660,7 +686,7 @@ async fn each_variable_of_the_pool_does_what_the_table_says() {
 /// `LOG_RETENTION_DAYS` (default: 30)." Exactly as old stays; one millisecond more goes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_daily_purge_takes_entries_older_than_the_retention() {
-    for mode in modes() {
+    for mode in modes().await {
         for (vars, days) in [(&[][..], 30), (&[("LOG_RETENTION_DAYS", "7")][..], 7)] {
             let bench = Bench::start(&mode, vars).await;
             // The slot's own instant is when the job runs: the clock stands.
@@ -699,7 +725,7 @@ async fn log_entries(bench: &Bench) -> Vec<String> {
 /// "Manual purge is available via Admin > Logging > Purge Now in the web UI", which asks this route.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn purge_now_takes_the_same_entries_at_once() {
-    for mode in modes() {
+    for mode in modes().await {
         let bench = Bench::start(&mode, &[]).await;
         let admin = bench.admin().await;
         add_log_entries(&bench, bench.clock.now().minus(Duration::from_secs(30 * 86_400))).await;
@@ -714,9 +740,9 @@ async fn purge_now_takes_the_same_entries_at_once() {
 
 /// "The server validates all configuration at startup. Invalid values (e.g., `PORT=abc`, `DB_POOL_MAX=0`)
 /// produce clear error messages and prevent startup."
-#[test]
-fn invalid_values_prevent_a_start_and_say_why() {
-    for mode in modes() {
+#[tokio::test]
+async fn invalid_values_prevent_a_start_and_say_why() {
+    for mode in modes().await {
         let dir = tempfile::tempdir().expect("a folder");
         let data = dir.path().join("data");
         let output = serve(&data, &mode, &[("PORT", "abc"), ("DB_POOL_MAX", "0")]);
@@ -730,9 +756,9 @@ fn invalid_values_prevent_a_start_and_say_why() {
 }
 
 /// "In production, the server also validates that required secrets are not using default/fallback values."
-#[test]
-fn production_refuses_default_and_missing_secrets() {
-    for mode in modes() {
+#[tokio::test]
+async fn production_refuses_default_and_missing_secrets() {
+    for mode in modes().await {
         let dir = tempfile::tempdir().expect("a folder");
         let vars = [("APP_ENV", "production"), ("SESSION_SECRET", "changeme-changeme-changeme-0123456789")];
         let output = serve(&dir.path().join("data"), &mode, &vars);

@@ -46,7 +46,9 @@ for (const theme of ['light', 'dark'] as const) {
       await page.goto(`/jobs?state=failed&id=${job.id}`);
       const panel = panelOf(page);
       await expect(panel.getByText('Why it failed')).toBeVisible();
-      await expect(panel.getByText(/127\.0\.0\.1:9/)).toBeVisible();
+      // The job says it, and so does each of its attempts.
+      await expect(panel.getByText(/127\.0\.0\.1:9/).first()).toBeVisible();
+      await expect(panel.getByRole('listitem').filter({ hasText: /Attempt \d/ })).toHaveCount(4);
       await expect(panel.getByRole('group', { name: 'Payload' })).toContainText('notificationId');
       await expect(panel.getByRole('link', { name: 'What the system log says' })).toHaveAttribute('href', `/logs?q=${job.id}`);
       expect(await faultsOf(page)).toEqual([]);

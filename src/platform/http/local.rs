@@ -52,7 +52,7 @@ impl LocalServer {
         }
         let folder = File::open(data_dir).map_err(fault)?;
         let owner = folder.metadata().map_err(fault)?.uid();
-        let listener = UnixListener::bind(short(&folder)).map_err(fault)?;
+        let listener = UnixListener::bind(short(&folder, data_dir)).map_err(fault)?;
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).map_err(fault)?;
         let stop = CancellationToken::new();
         let task = tokio::spawn(accept(listener, owner, router, stop.clone()));
@@ -73,8 +73,16 @@ impl LocalServer {
     }
 }
 
-/// A path to the socket that is short however deep the folder lies: the kernel takes 107 bytes.
-fn short(folder: &File) -> PathBuf {
+/// The longest path of a socket that the kernel takes, in bytes.
+const LONGEST: usize = 107;
+
+/// A path to the socket that the kernel takes however deep the folder lies. An empty root has no
+/// `/proc`, so that the way through it is for long paths only.
+fn short(folder: &File, data_dir: &Path) -> PathBuf {
+    let plain = data_dir.join(NAME);
+    if plain.as_os_str().len() <= LONGEST {
+        return plain;
+    }
     PathBuf::from(format!("/proc/self/fd/{}/{NAME}", folder.as_raw_fd()))
 }
 
@@ -129,7 +137,7 @@ pub async fn connect(data_dir: &Path) -> Result<Option<UnixStream>, Problem> {
         Err(e) if e.kind() == Kind::NotFound => return Ok(None),
         Err(e) => return Err(fault(e)),
     };
-    match UnixStream::connect(short(&folder)).await {
+    match UnixStream::connect(short(&folder, data_dir)).await {
         Ok(stream) => Ok(Some(stream)),
         // A leftover of a process that was killed.
         Err(e) if matches!(e.kind(), Kind::NotFound | Kind::ConnectionRefused) => Ok(None),

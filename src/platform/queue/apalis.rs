@@ -120,8 +120,12 @@ impl ApalisQueue {
     /// Starts claiming and working.
     pub(super) fn run(&self) {
         let claimer = self.clone();
-        let task = tokio::spawn(async move { claimer.claim_until_stopped().await });
-        *lock(&self.inner.claimer) = Some(task);
+        {
+            // Held until the task is known: its first turn asks whether there is one, and what is due
+            // from before the start would wait for the next wake-up otherwise.
+            let mut known = lock(&self.inner.claimer);
+            *known = Some(tokio::spawn(async move { claimer.claim_until_stopped().await }));
+        }
         let supervisor = self.clone();
         tokio::spawn(async move { supervisor.supervise().await });
     }

@@ -8,6 +8,7 @@ use super::{
     Moments, PROMISED_ACTIVE, PROMISED_PICK_UP, PROMISED_RATE, RATE, World, ledger, size, spread, the_machine,
 };
 use crate::support::load::Load;
+use crate::support::redis::RedisServer;
 use crate::support::Server;
 
 /// What a kill cut.
@@ -124,4 +125,11 @@ async fn killed(mode: &str, vars: &[(&str, &str)]) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_under_load_it_loses_nothing_doubles_nothing_and_goes_on_at_once() {
     killed("embedded", &[]).await;
+}
+
+/// The same in full-spec mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn killed_under_load_with_redis_it_loses_nothing_doubles_nothing_and_goes_on_at_once() {
+    let redis = RedisServer::start().await;
+    killed("redis", &[("REDIS_URL", &redis.url())]).await;
 }

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::{Moments, PROMISED_RATE, RATE, World, ledger, size, spread, the_machine};
 use crate::support::load::Load;
+use crate::support::redis::RedisServer;
 use crate::support::{Server, eventually, free_port};
 
 const GRACE: Duration = Duration::from_secs(10);
@@ -61,6 +62,13 @@ async fn sigterm_under_load_cuts_no_request_and_leaves_no_job_active() {
     stopped("embedded", &[]).await;
 }
 
+/// The same in full-spec mode.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sigterm_under_load_with_redis_cuts_no_request_and_leaves_no_job_active() {
+    let redis = RedisServer::start().await;
+    stopped("redis", &[("REDIS_URL", &redis.url())]).await;
+}
+
 /// Nobody takes the mail: its job waits for the second attempt when the signal comes.
 async fn stopped_between_attempts(mode: &str, vars: &[(&str, &str)]) {
     let smtp = format!("smtp://127.0.0.1:{}", free_port());
@@ -88,6 +96,8 @@ async fn stopped_between_attempts(mode: &str, vars: &[(&str, &str)]) {
 async fn sigterm_between_two_attempts_ends_within_a_second() {
     let _machine = the_machine().await;
     stopped_between_attempts("embedded", &[]).await;
+    let redis = RedisServer::start().await;
+    stopped_between_attempts("redis", &[("REDIS_URL", &redis.url())]).await;
 }
 
 /// The kernel completes a connection before the server hears of it: on one thread it has not heard of
