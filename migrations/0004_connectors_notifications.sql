@@ -72,3 +72,14 @@ CREATE TABLE notification (
 CREATE INDEX notification_by_person ON notification (person_id, id);
 -- The number of unread ones.
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
+
+-- What a connected system calls a person.
+CREATE TABLE identity_link (
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    connector_id TEXT NOT NULL REFERENCES connector (id),
+    external_id  TEXT NOT NULL,
+    linked_at    INTEGER NOT NULL,
+    PRIMARY KEY (person_id, connector_id)
+) STRICT, WITHOUT ROWID;
+-- Who is this account of the connected system?
+CREATE UNIQUE INDEX identity_link_by_account ON identity_link (connector_id, external_id);

@@ -32,6 +32,9 @@ CREATE TABLE run (
     state        TEXT NOT NULL,
     revision     INTEGER NOT NULL,
     events       INTEGER NOT NULL DEFAULT 0,
+    -- The run that this one is part of, and how many it is inside of.
+    parent_run_id TEXT REFERENCES run (id),
+    depth        INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
     ended_at     INTEGER
@@ -64,6 +67,30 @@ CREATE TABLE run_step (
     ended_at      INTEGER,
     UNIQUE (run_id, visit)
 ) STRICT;
+
+-- Runs that wait for an event from outside.
+CREATE TABLE run_signal_wait (
+    event  TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES run (id),
+    visit  INTEGER NOT NULL,
+    PRIMARY KEY (event, key, run_id, visit)
+) STRICT, WITHOUT ROWID;
+-- A run that ends waits for nothing.
+CREATE INDEX run_signal_wait_by_run ON run_signal_wait (run_id);
+
+-- Events that came before anybody waited for them; kept for a day.
+CREATE TABLE run_signal (
+    id          TEXT PRIMARY KEY,
+    event       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    payload     TEXT NOT NULL,
+    received_at INTEGER NOT NULL
+) STRICT;
+-- The oldest event that a run could take.
+CREATE INDEX run_signal_by_key ON run_signal (event, key, received_at);
+-- Events that nobody took go after a day.
+CREATE INDEX run_signal_by_age ON run_signal (received_at);
 
 -- What happened in a run, in order.
 CREATE TABLE run_event (

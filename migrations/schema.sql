@@ -284,6 +284,16 @@ CREATE TABLE group_member (
 
 CREATE INDEX group_member_by_person ON group_member (person_id);
 
+CREATE TABLE identity_link (
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    connector_id TEXT NOT NULL REFERENCES connector (id),
+    external_id  TEXT NOT NULL,
+    linked_at    INTEGER NOT NULL,
+    PRIMARY KEY (person_id, connector_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX identity_link_by_account ON identity_link (connector_id, external_id);
+
 CREATE TABLE job (
     id            TEXT    NOT NULL PRIMARY KEY,
     name          TEXT    NOT NULL,
@@ -436,6 +446,9 @@ CREATE TABLE run (
     state        TEXT NOT NULL,
     revision     INTEGER NOT NULL,
     events       INTEGER NOT NULL DEFAULT 0,
+    -- The run that this one is part of, and how many it is inside of.
+    parent_run_id TEXT REFERENCES run (id),
+    depth        INTEGER NOT NULL DEFAULT 0,
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
     ended_at     INTEGER
@@ -461,6 +474,28 @@ CREATE TABLE run_event (
     data    TEXT NOT NULL,
     PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE run_signal (
+    id          TEXT PRIMARY KEY,
+    event       TEXT NOT NULL,
+    key         TEXT NOT NULL,
+    payload     TEXT NOT NULL,
+    received_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX run_signal_by_age ON run_signal (received_at);
+
+CREATE INDEX run_signal_by_key ON run_signal (event, key, received_at);
+
+CREATE TABLE run_signal_wait (
+    event  TEXT NOT NULL,
+    key    TEXT NOT NULL,
+    run_id TEXT NOT NULL REFERENCES run (id),
+    visit  INTEGER NOT NULL,
+    PRIMARY KEY (event, key, run_id, visit)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX run_signal_wait_by_run ON run_signal_wait (run_id);
 
 CREATE TABLE run_step (
     id            TEXT PRIMARY KEY,

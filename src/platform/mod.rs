@@ -10,6 +10,7 @@ pub mod mail;
 pub mod outbound;
 pub mod queue;
 pub mod redis;
+pub mod script;
 pub mod sealed;
 pub mod secrets;
 pub mod store;

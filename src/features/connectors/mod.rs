@@ -13,6 +13,7 @@
 
 pub mod api;
 pub mod drivers;
+pub mod links;
 pub mod ops;
 mod service;
 pub mod store;
@@ -152,6 +153,19 @@ pub struct CommandSpec {
     pub changes: bool,
     /// Its parameters.
     pub params: &'static [ParamSpec],
+}
+
+/// A call of an HTTP service that is no connector; it carries no secret.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PlainCall {
+    /// The method.
+    pub method: String,
+    /// The whole address.
+    pub url: String,
+    /// Header fields.
+    pub headers: BTreeMap<String, String>,
+    /// Sent as JSON.
+    pub body: Option<Value>,
 }
 
 /// What a call answered.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::drivers::Drivers;
-use super::{CallAnswer, CallFailure, CommandSpec, Kind, Target, drivers, ops};
+use super::{CallAnswer, CallFailure, CommandSpec, Kind, PlainCall, Target, drivers, ops};
 use crate::base::id::ConnectorId;
 use crate::base::problem::Problem;
 use crate::platform::outbound::Outbound;
@@ -65,6 +65,11 @@ impl Connectors {
             tracing::warn!(%connector, command, code = failure.code, "a connector call failed: {}", failure.message);
         }
         answer
+    }
+
+    /// Calls an HTTP service that is no connector and needs no secret. No transaction may be open.
+    pub async fn call_plain(&self, call: PlainCall, key: &str) -> Result<CallAnswer, CallFailure> {
+        self.inner.drivers.call_plain(call, key).await
     }
 
     /// Whether the connected system is there and lets Tenure in.

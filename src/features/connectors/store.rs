@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::{Connector, Kind};
-use crate::base::id::{ConnectorId, TypedId};
+use crate::base::id::{ConnectorId, PersonId, TypedId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::params;
@@ -39,6 +39,14 @@ pub fn get_connector(tx: &Tx<'_>, id: &ConnectorId) -> Result<Connector, Problem
 /// The connector with this name.
 pub fn find_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Connector>, Problem> {
     tx.query_opt(&format!("{COLUMNS} WHERE c.name = ?1"), params![name], connector)
+}
+
+/// The connector with this id or name.
+pub fn find_by_id_or_name(tx: &Tx<'_>, text: &str) -> Result<Option<Connector>, Problem> {
+    match text.parse::<ConnectorId>() {
+        Ok(id) => find_connector(tx, &id),
+        Err(_) => find_by_name(tx, text),
+    }
 }
 
 /// A page of connectors by name.
@@ -188,4 +196,47 @@ pub(super) fn delete_member(tx: &Tx<'_>, id: &ConnectorId, group: &str, account:
 fn exists(tx: &Tx<'_>, sql: &str, args: &[&str]) -> Result<bool, Problem> {
     let args: Vec<_> = args.iter().map(crate::platform::store::ToValue::to_value).collect();
     tx.query_opt(sql, &args, |_| Ok(())).map(|found| found.is_some())
+}
+
+/// Whose account this is in a connected system.
+pub fn find_link_owner(tx: &Tx<'_>, connector: &ConnectorId, external_id: &str) -> Result<Option<PersonId>, Problem> {
+    tx.query_opt(
+        "SELECT person_id FROM identity_link WHERE connector_id = ?1 AND external_id = ?2",
+        params![connector, external_id],
+        |r| r.get("person_id"),
+    )
+}
+
+/// What a connected system calls a person.
+pub fn find_link(tx: &Tx<'_>, person: &PersonId, connector: &ConnectorId) -> Result<Option<String>, Problem> {
+    tx.query_opt(
+        "SELECT external_id FROM identity_link WHERE person_id = ?1 AND connector_id = ?2",
+        params![person, connector],
+        |r| r.get("external_id"),
+    )
+}
+
+/// Stores what a connected system calls a person.
+pub(super) fn set_link(
+    tx: &Tx<'_>,
+    person: &PersonId,
+    connector: &ConnectorId,
+    external_id: &str,
+) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO identity_link (person_id, connector_id, external_id, linked_at) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (person_id, connector_id) DO UPDATE SET external_id = ?3, linked_at = ?4",
+        params![person, connector, external_id, tx.now()],
+    )
+    .map(drop)
+}
+
+/// What connected systems call a person, by the names of the connectors.
+pub fn list_links(tx: &Tx<'_>, person: &PersonId) -> Result<Vec<(String, String)>, Problem> {
+    tx.query(
+        "SELECT c.name, l.external_id FROM identity_link l JOIN connector c ON c.id = l.connector_id
+         WHERE l.person_id = ?1",
+        params![person],
+        |r| Ok((r.get("name")?, r.get("external_id")?)),
+    )
 }

@@ -9,7 +9,7 @@ use crate::base::problem::{FieldError, Problem};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::people;
 use crate::features::workflow::definitions::{self, WorkflowStatus};
-use crate::features::workflow::runs::ops as runs;
+use crate::features::workflow::runs::{forms, ops as runs};
 use crate::platform::queue::schedule::{self, ScheduleKind, SchedulePlan, ScheduleRow};
 use crate::platform::queue::views::{self, JobState};
 use crate::platform::queue::{Registry, cancel, names};
@@ -153,7 +153,7 @@ fn check(tx: &Tx<'_>, draft: &ScheduleDraft, maker: Option<&PersonId>) -> Result
     }
     Problem::from_fields(faults)?;
     if let Some(active) = active {
-        runs::variables(&active.definition, draft.input.clone())?;
+        forms::variables(&active.definition, draft.input.clone())?;
     }
     Ok(workflow.key)
 }

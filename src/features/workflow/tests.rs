@@ -10,7 +10,8 @@ use super::approvals::{ApprovalState, ops as approvals, store as approval_store}
 use super::definitions::{Definition, ops as definitions};
 use super::engine::{EndStatus, Event};
 use super::runs::api::{visible_run, visible_to};
-use super::runs::jobs::{AdvanceRun, CallOut, Calls, StuckRunRecovery, go_on};
+use super::runs::calls::{CallOut, Calls};
+use super::runs::jobs::{AdvanceRun, StuckRunRecovery, go_on};
 use super::runs::{Run, RunStatus, ops as runs, store as run_store};
 use crate::base::access::{ActorKind, Principal, SystemRole};
 use crate::base::id::{ConnectorId, PersonId, TypedId, WorkflowId};
@@ -22,7 +23,7 @@ use crate::features::access::entitlements::ops::{NewEntitlement, create_entitlem
 use crate::features::access::grants::{self, Wanted};
 use crate::features::access::roles::ops::{NewRole, create_role};
 use crate::features::audit::AuditJournal;
-use crate::features::connectors::CallAnswer;
+use crate::features::connectors::{CallAnswer, CallFailure, PlainCall};
 use crate::features::identity::{accounts, people};
 use crate::features::settings::{Source, Started};
 use crate::params;
@@ -412,6 +413,10 @@ impl Calls for SlowSystem {
             self.go.acquire().await.unwrap().forget();
             Ok(CallAnswer { output: json!({}) })
         })
+    }
+
+    fn http<'a>(&'a self, _: PlainCall, _: &'a str) -> CallOut<'a> {
+        Box::pin(async { Err(CallFailure::lasting("no_http", "this system speaks no HTTP")) })
     }
 }
 

@@ -52,6 +52,17 @@ pub fn is_on_its_way(tx: &Tx<'_>, prefix: &str) -> Result<bool, Problem> {
     Ok(found.is_some())
 }
 
+/// Whether a job whose key begins with `prefix` and a hyphen waits for this very instant.
+pub fn is_due_at(tx: &Tx<'_>, prefix: &str, at: Timestamp) -> Result<bool, Problem> {
+    let found = tx.query_opt(
+        "SELECT 1 FROM job WHERE key >= ?1 || '-' AND key < ?1 || '.' AND state IN ('held', 'handed')
+                             AND run_at = ?2 AND active = 0 AND attempts_made = 0 LIMIT 1",
+        params![prefix, at],
+        |_| Ok(()),
+    )?;
+    Ok(found.is_some())
+}
+
 /// Puts a job of a schedule into the ledger, of a slot or asked for by hand; `late` is told of it.
 pub(super) fn enqueue_scheduled(
     tx: &Tx<'_>,

@@ -53,7 +53,7 @@ use crate::base::time::Timestamp;
 pub use bulk::BulkHandler;
 pub use cx::JobCx;
 pub use inline::InlineQueue;
-pub use ledger::{cancel, enqueue, is_on_its_way};
+pub use ledger::{cancel, enqueue, is_due_at, is_on_its_way};
 pub use port::{Condition, Drained};
 pub use registry::Registry;
 pub use runtime::{Parts, QueueHealth, QueueRuntime};

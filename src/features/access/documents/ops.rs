@@ -163,6 +163,11 @@ pub fn wait_for(tx: &Tx<'_>, run: &RunId, person: &PersonId, kind: &str) -> Resu
     store::insert_wait(tx, run, person, kind)
 }
 
+/// Ends the wait of a run for one document.
+pub fn stop_waiting_for(tx: &Tx<'_>, run: &RunId, person: &PersonId, kind: &str) -> Result<(), Problem> {
+    store::delete_wait(tx, run, person, kind)
+}
+
 /// Ends every wait of a run.
 pub fn stop_waiting(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
     store::delete_waits(tx, run)

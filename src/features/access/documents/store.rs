@@ -223,6 +223,15 @@ pub fn insert_wait(tx: &Tx<'_>, run: &RunId, person: &PersonId, kind: &str) -> R
     Ok(())
 }
 
+/// Forgets that a run waits for a document of a person.
+pub fn delete_wait(tx: &Tx<'_>, run: &RunId, person: &PersonId, kind: &str) -> Result<(), Problem> {
+    tx.execute(
+        "DELETE FROM document_wait WHERE person_id = ?1 AND type = ?2 AND run_id = ?3",
+        params![person, kind, run],
+    )?;
+    Ok(())
+}
+
 /// Forgets that a run waits.
 pub fn delete_waits(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
     tx.execute("DELETE FROM document_wait WHERE run_id = ?1", params![run])?;

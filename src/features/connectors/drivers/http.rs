@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ParamSpec, Target, text_param};
+use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ParamSpec, PlainCall, Target, text_param};
 use super::{check_timeout, fault, read_config};
 use crate::base::problem::FieldError;
 use crate::platform::outbound::{Answer, Origin, Outbound, OutboundError, Request};
@@ -146,6 +146,35 @@ impl HttpDriver {
         let request = Request { method, url, headers, body, time_limit: Some(config.time_limit()) };
         let answer = self.send(&config, request).await?;
         expected.judge(&answer, target)
+    }
+
+    /// A call without a connector: no secret, and no address that only a listed connector may reach.
+    pub(super) async fn call_plain(&self, call: PlainCall, key: &str) -> Result<CallAnswer, CallFailure> {
+        let params = json!({ "method": call.method });
+        let method = method(&params)?;
+        let url: Url = call.url.parse().map_err(|e| CallFailure::param("url", format!("got {}: {e}", call.url)))?;
+        if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
+            return Err(CallFailure::param("url", "expected http:// or https:// without a user name"));
+        }
+        let mut headers = HeaderMap::new();
+        for (name, value) in &call.headers {
+            let name = HeaderName::try_from(name.as_str())
+                .map_err(|_| CallFailure::param("headers", format!("{name} is no name of a header")))?;
+            headers.insert(name, value_of("headers", value, false)?);
+        }
+        if !key.is_empty() {
+            headers.insert("idempotency-key", value_of("key", key, false)?);
+        }
+        let body = call.body.map(|body| {
+            headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
+            Bytes::from(body.to_string())
+        });
+        let request = Request { method, url, headers, body, time_limit: None };
+        let answer = self.outbound.send(&[], request).await.map_err(from_outbound)?;
+        if !(200..300).contains(&answer.status) {
+            return Err(failed_answer(&answer, |_| true));
+        }
+        Ok(CallAnswer { output: json!({ "status": answer.status, "body": body_of(&answer) }) })
     }
 
     async fn test(&self, target: &Target) -> Result<CallAnswer, CallFailure> {
@@ -367,13 +396,17 @@ fn body_of(answer: &Answer) -> Value {
 
 /// A failure with what the system says, unless that echoes a secret.
 fn failed(answer: &Answer, target: &Target) -> CallFailure {
+    failed_answer(answer, |text| target.secrets.values().all(|s| !text.contains(s.as_str())))
+}
+
+fn failed_answer(answer: &Answer, may_show: impl Fn(&str) -> bool) -> CallFailure {
     let status = answer.status;
     let said = body_of(answer);
     let said = ["detail", "message", "error_description", "error", "title"]
         .iter()
         .find_map(|name| said.get(name).and_then(Value::as_str))
         .map(|text| text.chars().take(300).collect::<String>())
-        .filter(|text| target.secrets.values().all(|s| !text.contains(s.as_str())))
+        .filter(|text| may_show(text))
         .map(|text| format!(": {text}"))
         .unwrap_or_default();
     let retryable = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);

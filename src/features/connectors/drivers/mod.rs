@@ -7,7 +7,7 @@ pub mod ldap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{CommandSpec, Driver, Kind};
+use super::{CallAnswer, CallFailure, CommandSpec, Driver, Kind, PlainCall};
 use crate::base::problem::FieldError;
 use crate::platform::outbound::Outbound;
 use crate::platform::store::Store;
@@ -26,6 +26,10 @@ impl Drivers {
             http: http::HttpDriver::new(outbound.clone()),
             ldap: ldap::LdapDriver::new(outbound),
         }
+    }
+
+    pub(super) async fn call_plain(&self, call: PlainCall, key: &str) -> Result<CallAnswer, CallFailure> {
+        self.http.call_plain(call, key).await
     }
 
     pub(super) fn of(&self, kind: Kind) -> &dyn Driver {

@@ -148,6 +148,7 @@ async fn change_person(
                 email: body.email,
                 manager_id: body.manager_id,
                 attributes: body.attributes,
+                active: None,
             };
             ops::change_person(tx, &caller.principal, &id, change)
         })

@@ -41,6 +41,8 @@ pub struct PersonChange {
     pub manager_id: Option<Option<PersonId>>,
     /// New attributes, all of them.
     pub attributes: Option<Value>,
+    /// Whether they are active.
+    pub active: Option<bool>,
 }
 
 /// Changes a person.
@@ -58,6 +60,9 @@ pub fn change_person(tx: &Tx<'_>, by: &Principal, id: &PersonId, change: PersonC
     }
     if let Some(attributes) = change.attributes {
         after.attributes = attributes;
+    }
+    if let Some(active) = change.active {
+        after.active = active;
     }
     let as_new = NewPerson {
         display_name: after.display_name.clone(),
@@ -97,6 +102,18 @@ pub fn create_group(tx: &Tx<'_>, by: &Principal, name: &str, members: &[PersonId
             new: Some(json!({ "name": name, "members": members })),
         },
     )
+}
+
+/// Makes somebody a member of a group, or takes them out; false when nothing changed.
+pub fn set_member(tx: &Tx<'_>, by: &Principal, group: &str, person: &PersonId, member: bool) -> Result<bool, Problem> {
+    let id = store::group_id(tx, group)?.ok_or_else(|| Problem::missing("group", group))?;
+    let changed = if member { store::add_member(tx, &id, person)? } else { store::remove_member(tx, &id, person)? };
+    if changed {
+        let action = if member { "group.member_added" } else { "group.member_removed" };
+        let new = Some(json!({ "group": group, "person": person }));
+        audit::append(tx, by, Entry { action, entity: "group", entity_id: id, reason: None, prev: None, new })?;
+    }
+    Ok(changed)
 }
 
 fn check_manager(tx: &Tx<'_>, manager: Option<&PersonId>, of: Option<&PersonId>) -> Result<(), Problem> {

@@ -97,3 +97,24 @@ pub fn insert_group(tx: &Tx<'_>, id: &str, name: &str, members: &[PersonId]) -> 
     }
     Ok(())
 }
+
+/// The id of the group with this name.
+pub fn group_id(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Problem> {
+    tx.query_opt("SELECT id FROM person_group WHERE name = ?1", params![name], |r| r.get("id"))
+}
+
+/// Makes somebody a member; false when they were one.
+pub fn add_member(tx: &Tx<'_>, group: &str, person: &PersonId) -> Result<bool, Problem> {
+    let changed = tx.execute(
+        "INSERT OR IGNORE INTO group_member (group_id, person_id) VALUES (?1, ?2)",
+        params![group, person],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Takes a member out; false when they were none.
+pub fn remove_member(tx: &Tx<'_>, group: &str, person: &PersonId) -> Result<bool, Problem> {
+    let changed =
+        tx.execute("DELETE FROM group_member WHERE group_id = ?1 AND person_id = ?2", params![group, person])?;
+    Ok(changed == 1)
+}

@@ -12,8 +12,8 @@ use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::store::{find_by_person, people_with_role};
 use crate::features::identity::people::store::{get_person, group_members};
 use crate::features::notifications::{self, Message};
-use crate::features::workflow::definitions::{self, ApprovalConfig, Approver};
-use crate::features::workflow::engine::{Event, Wait};
+use crate::features::workflow::definitions::{self, ApprovalConfig, Approver, expression};
+use crate::features::workflow::engine::{self, Event, Wait};
 use crate::features::workflow::runs::ops::{self as runs, find_person, log, person_of};
 use crate::features::workflow::runs::{Run, effects};
 use crate::platform::store::Tx;
@@ -23,7 +23,7 @@ const MAX_REASON: usize = 4_000;
 
 /// Opens an approval and tells those who may decide; fails when nobody can.
 pub fn open(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &ApprovalConfig) -> Result<Event, Problem> {
-    let approvers = resolve(tx, run, &config.approvers)?;
+    let approvers = resolve(tx, run, visit, &config.approvers)?;
     if approvers.is_empty() {
         return Err(Problem::refused(
             "Nobody can decide: every approver is the requestor, the subject, not active, or without the permission to decide. An administrator has to name another one.",
@@ -34,7 +34,7 @@ pub fn open(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &App
         id: tx.new_id(),
         run_id: run.id.clone(),
         visit,
-        step_name: step_name(tx, run)?,
+        step_name: step_name(tx, run, visit)?,
         title: config.title.clone(),
         description: config.description.clone(),
         state: ApprovalState::Pending,
@@ -57,20 +57,20 @@ pub fn open(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &App
     };
     notifications::ops::notify(tx, &approvers, message)?;
     let data = json!({ "approvalId": approval.id, "approvers": approvers });
-    log(tx, run, "approval.opened", &approval.title, &data)?;
+    log(tx, run, visit, "approval.opened", &approval.title, &data)?;
     let new = json!({ "run": run.id, "title": approval.title, "approvers": approvers, "dueAt": approval.due_at });
     record(tx, by, "approval.opened", &approval.id, None, new)?;
     Ok(Event::Waits { visit, wait: Wait::Approval { id: approval.id.to_string() } })
 }
 
-fn step_name(tx: &Tx<'_>, run: &Run) -> Result<String, Problem> {
+fn step_name(tx: &Tx<'_>, run: &Run, visit: u32) -> Result<String, Problem> {
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
-    let at = run.state.at.as_ref().map(|at| at.step.as_str()).unwrap_or_default();
+    let at = run.state.token(visit).map(|t| t.step.as_str()).unwrap_or_default();
     Ok(workflow.definition.step(at).map(|s| s.name.clone()).unwrap_or_default())
 }
 
 /// The people behind the configured approvers, without requestor and subject.
-fn resolve(tx: &Tx<'_>, run: &Run, approvers: &[Approver]) -> Result<Vec<PersonId>, Problem> {
+fn resolve(tx: &Tx<'_>, run: &Run, visit: u32, approvers: &[Approver]) -> Result<Vec<PersonId>, Problem> {
     let mut people = Vec::new();
     for approver in approvers {
         match approver {
@@ -79,6 +79,7 @@ fn resolve(tx: &Tx<'_>, run: &Run, approvers: &[Approver]) -> Result<Vec<PersonI
             }
             Approver::Group(name) => people.extend(group_members(tx, name)?),
             Approver::SystemRole(role) => people.extend(people_with_role(tx, *role)?),
+            Approver::Expression(text) => people.extend(computed(tx, run, visit, text)?),
             Approver::ManagerOf(who) => people.extend(get_person(tx, &person_of(run, *who)?)?.manager_id),
         }
     }
@@ -94,6 +95,23 @@ fn resolve(tx: &Tx<'_>, run: &Run, approvers: &[Approver]) -> Result<Vec<PersonI
         }
     }
     Ok(able)
+}
+
+/// The people that an expression names, by id or address.
+fn computed(tx: &Tx<'_>, run: &Run, visit: u32, text: &str) -> Result<Vec<PersonId>, Problem> {
+    let values = engine::values_at(&run.state, visit, &runs::scope(tx, run)?);
+    let fault = |why: String| Problem::refused(format!("The approvers' expression {text}: {why}."));
+    let named = match expression::value(text, &values).map_err(|e| fault(e.to_string()))? {
+        serde_json::Value::Null => Vec::new(),
+        serde_json::Value::Array(all) => all,
+        one => vec![one],
+    };
+    let mut people = Vec::with_capacity(named.len());
+    for one in named {
+        let Some(name) = one.as_str() else { return Err(fault(format!("got {one}; expected an id or an address"))) };
+        people.push(find_person(tx, name)?.ok_or_else(|| Problem::missing("person", name))?);
+    }
+    Ok(people)
 }
 
 /// Decides an approval and carries its run on, in one transaction.
@@ -153,6 +171,11 @@ fn tell_the_others(tx: &Tx<'_>, approval: &Approval, decided: &PersonId, outcome
         kind: "approval",
     };
     notifications::ops::notify(tx, &others, message)
+}
+
+/// Closes an approval whose step is over without it.
+pub fn withdraw(tx: &Tx<'_>, id: &ApprovalId) -> Result<(), Problem> {
+    store::cancel_one(tx, id)
 }
 
 /// Closes the approvals of a run that has ended.

@@ -131,3 +131,9 @@ pub fn cancel_open(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
     tx.execute("UPDATE approval SET state = 'cancelled' WHERE run_id = ?1 AND state = 'pending'", params![run])?;
     Ok(())
 }
+
+/// Closes one that nobody needs to decide any more.
+pub fn cancel_one(tx: &Tx<'_>, id: &ApprovalId) -> Result<(), Problem> {
+    tx.execute("UPDATE approval SET state = 'cancelled' WHERE id = ?1 AND state = 'pending'", params![id])?;
+    Ok(())
+}

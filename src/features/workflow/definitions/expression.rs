@@ -17,7 +17,7 @@ use serde_json::Value;
 /// The longest expression that is read.
 const MAX_CHARS: usize = 4_000;
 /// The names an expression may use.
-pub const NAMES: [&str; 5] = ["vars", "subject", "requestor", "steps", "run"];
+pub const NAMES: [&str; 7] = ["vars", "subject", "requestor", "steps", "run", "item", "index"];
 
 /// Why an expression cannot be read or computed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +61,15 @@ fn compile(text: &str) -> Result<Program, ExpressionError> {
 
 /// Whether the expression is true of these values.
 pub fn is_true(text: &str, values: &Value) -> Result<bool, ExpressionError> {
+    compute(text, values).map(|value| is_truthy(&value))
+}
+
+/// What the expression gives, as JSON.
+pub fn value(text: &str, values: &Value) -> Result<Value, ExpressionError> {
+    compute(text, values)?.json().map_err(|e| ExpressionError(format!("gives no JSON value: {e}")))
+}
+
+fn compute(text: &str, values: &Value) -> Result<CelValue, ExpressionError> {
     let program = compile(text)?;
     let expression = adapt(program.expression(), &mut Vec::new(), 0)?;
     let mut context = Context::default();
@@ -71,13 +80,9 @@ pub fn is_true(text: &str, values: &Value) -> Result<bool, ExpressionError> {
             .map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))?;
     }
     add_functions(&mut context).map_err(|e| ExpressionError(e.to_string()))?;
-    let result =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&expression, &context)))
-            .map_err(|_| ExpressionError("cannot be computed".to_owned()))?;
-    match result {
-        Ok(value) => Ok(is_truthy(&value)),
-        Err(e) => Err(ExpressionError(e.to_string())),
-    }
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&expression, &context)))
+        .map_err(|_| ExpressionError("cannot be computed".to_owned()))?
+        .map_err(|e| ExpressionError(e.to_string()))
 }
 
 fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {

@@ -4,19 +4,23 @@
 //! - Active and deprecated versions never change; `create-version` clones one into a draft.
 //! - A version is published only when [`validate::validate`] finds no error in it.
 
+pub mod actions;
 pub mod api;
+mod check_actions;
 pub mod expression;
 pub mod ops;
+pub mod people;
 pub mod store;
 pub mod validate;
-
-use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::id::{PersonId, WorkflowId};
 use crate::base::time::Timestamp;
+
+pub use actions::*;
+pub use people::*;
 
 /// What a run follows.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -49,6 +53,8 @@ pub enum OnError {
     Stop,
     /// The run goes on as if the step had succeeded.
     Continue,
+    /// What succeeded is undone in reverse order; then the run fails.
+    Compensate,
 }
 
 /// A value that a run is given or works with.
@@ -118,6 +124,13 @@ pub struct Step {
     /// How often it is tried again before it fails.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// How long it may take, waiting and retries included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Timeout>,
+    /// What undoes it, when the run fails later and `onError` is `compensate`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub compensation: Option<Box<Compensation>>,
     /// Where the run goes, by outcome.
     #[serde(default)]
     pub transitions: Vec<Transition>,
@@ -136,6 +149,10 @@ struct WrittenStep {
     #[serde(default)]
     retry: Option<Retry>,
     #[serde(default)]
+    timeout: Option<Timeout>,
+    #[serde(default)]
+    compensation: Option<Compensation>,
+    #[serde(default)]
     transitions: Vec<Transition>,
 }
 
@@ -146,8 +163,45 @@ impl TryFrom<WrittenStep> for Step {
         let action = serde_json::json!({ "type": written.kind, "config": written.config });
         let action =
             serde_path_to_error::deserialize(action).map_err(|e| format!("step {}: {}: {}", written.id, e.path(), e.inner()))?;
-        let WrittenStep { id, name, retry, transitions, .. } = written;
-        Ok(Self { id, name, action, retry, transitions })
+        let WrittenStep { id, name, retry, timeout, compensation, transitions, .. } = written;
+        Ok(Self { id, name, action, retry, timeout, compensation: compensation.map(Box::new), transitions })
+    }
+}
+
+/// How long a step may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Timeout {
+    /// Seconds from the moment the step is entered, 1 to ten years. Then its outcome is `timeout`.
+    pub seconds: u64,
+}
+
+/// What undoes a step. Its texts are templates that also see what the step gave.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "WrittenCompensation")]
+pub struct Compensation {
+    /// What is done.
+    #[serde(flatten)]
+    pub action: Action,
+}
+
+/// A compensation as it is written.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrittenCompensation {
+    #[serde(rename = "type")]
+    kind: String,
+    #[serde(default)]
+    config: Value,
+}
+
+impl TryFrom<WrittenCompensation> for Compensation {
+    type Error = String;
+
+    fn try_from(written: WrittenCompensation) -> Result<Self, String> {
+        let action = serde_json::json!({ "type": written.kind, "config": written.config });
+        let action = serde_path_to_error::deserialize(action).map_err(|e| format!("compensation: {}: {}", e.path(), e.inner()))?;
+        Ok(Self { action })
     }
 }
 
@@ -169,247 +223,6 @@ pub struct Retry {
     pub count: u32,
     /// Seconds before the next try.
     pub backoff_seconds: u32,
-}
-
-/// What a step does, with its settings. Texts are templates unless they are called expressions.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(tag = "type", content = "config", rename_all = "snake_case")]
-pub enum Action {
-    /// Somebody decides.
-    Approval(ApprovalConfig),
-    /// The first case whose expression is true gives the outcome.
-    Condition(ConditionConfig),
-    /// Variables get values.
-    Set(SetConfig),
-    /// A connected system is asked to do something.
-    Connector(ConnectorConfig),
-    /// People are told something.
-    Notification(NotificationConfig),
-    /// A person gets a role for a time.
-    RoleGrant(RoleGrantConfig),
-    /// A person loses a role.
-    RoleRevoke(RoleRevokeConfig),
-    /// The run waits until a person has a document that is approved and valid.
-    DocumentRequest(DocumentRequestConfig),
-    /// The run waits for a time.
-    Delay(DelayConfig),
-    /// The run ends.
-    End(EndConfig),
-}
-
-impl Action {
-    /// The name on the wire.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Approval(_) => "approval",
-            Self::Condition(_) => "condition",
-            Self::Set(_) => "set",
-            Self::Connector(_) => "connector",
-            Self::Notification(_) => "notification",
-            Self::RoleGrant(_) => "role_grant",
-            Self::RoleRevoke(_) => "role_revoke",
-            Self::DocumentRequest(_) => "document_request",
-            Self::Delay(_) => "delay",
-            Self::End(_) => "end",
-        }
-    }
-
-    /// The outcomes it can have; a condition has its own.
-    pub fn outcomes(&self) -> Vec<&str> {
-        match self {
-            Self::Approval(_) => vec!["approved", "rejected", "error"],
-            Self::Condition(c) => {
-                let mut all: Vec<&str> = c.cases.iter().map(|case| case.outcome.as_str()).collect();
-                all.extend([c.default.as_str(), "error"]);
-                all
-            }
-            Self::End(_) => Vec::new(),
-            _ => vec!["success", "error"],
-        }
-    }
-}
-
-/// Settings of an approval.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ApprovalConfig {
-    /// What is asked.
-    pub title: String,
-    /// What one should know.
-    #[serde(default)]
-    pub description: String,
-    /// Who may decide; any one of them.
-    pub approvers: Vec<Approver>,
-    /// The business role it is about, by name or id, so that approvers see what it contains.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub role: Option<String>,
-    /// Hours after which it is overdue.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub due_hours: Option<u32>,
-}
-
-/// Who may decide.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Approver {
-    /// A person, by id or address.
-    Person(String),
-    /// The members of a group, by name.
-    Group(String),
-    /// Everybody with a system role.
-    SystemRole(crate::base::access::SystemRole),
-    /// The manager of the subject.
-    ManagerOf(Who),
-}
-
-/// Somebody in a run.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Who {
-    /// Whom the run is about.
-    #[default]
-    Subject,
-    /// Who started the run.
-    Requestor,
-}
-
-/// Settings of a condition.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ConditionConfig {
-    /// Tried in order.
-    pub cases: Vec<Case>,
-    /// The outcome when no case is true.
-    #[serde(default = "default_outcome")]
-    pub default: String,
-}
-
-fn default_outcome() -> String {
-    "default".to_owned()
-}
-
-/// One case of a condition.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Case {
-    /// A CEL expression over `vars`, `subject`, `requestor`, `steps`.
-    pub when: String,
-    /// The outcome when it is true.
-    pub outcome: String,
-}
-
-/// Settings of `set`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct SetConfig {
-    /// Variables with their new values; texts are templates.
-    #[schema(value_type = Object)]
-    pub values: BTreeMap<String, Value>,
-}
-
-/// Settings of a connector call.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ConnectorConfig {
-    /// The connector, by name or id.
-    pub connector: String,
-    /// What it shall do.
-    pub command: String,
-    /// With what; texts are templates.
-    #[serde(default)]
-    #[schema(value_type = Object)]
-    pub params: Value,
-}
-
-/// Settings of a notification.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NotificationConfig {
-    /// Who is told.
-    pub to: Vec<Recipient>,
-    /// Subject line.
-    pub subject: String,
-    /// Text.
-    pub body: String,
-}
-
-/// Who is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub enum Recipient {
-    /// Subject or requestor.
-    Who(Who),
-    /// A person, by id or address.
-    Person(String),
-    /// The members of a group, by name.
-    Group(String),
-    /// Everybody with a system role.
-    SystemRole(crate::base::access::SystemRole),
-}
-
-/// Settings of a grant.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoleGrantConfig {
-    /// The role, by name or id.
-    pub role: String,
-    /// Who gets it.
-    #[serde(default)]
-    pub person: Who,
-    /// For how many days, from the moment of the grant; the role's own default when absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration_days: Option<u32>,
-    /// The types of documents it rests on.
-    #[serde(default)]
-    pub documents: Vec<String>,
-    /// Why.
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// Settings of a revocation.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct RoleRevokeConfig {
-    /// The role, by name or id.
-    pub role: String,
-    /// Who loses it.
-    #[serde(default)]
-    pub person: Who,
-    /// Why.
-    pub reason: String,
-}
-
-/// Settings of a document request.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DocumentRequestConfig {
-    /// The type of document.
-    #[serde(rename = "documentType")]
-    pub kind: String,
-    /// Whose it is.
-    #[serde(default)]
-    pub person: Who,
-}
-
-/// Settings of a delay.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct DelayConfig {
-    /// How long, in seconds; at most ten years.
-    pub seconds: u64,
-}
-
-/// Settings of an end.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct EndConfig {
-    /// Whether the run counts as failed.
-    #[serde(default)]
-    pub failed: bool,
-    /// Why, for a run that counts as failed.
-    #[serde(default)]
-    pub reason: String,
 }
 
 /// How a version stands.

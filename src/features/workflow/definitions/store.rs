@@ -67,6 +67,18 @@ pub fn find_by_status(tx: &Tx<'_>, key: &str, status: WorkflowStatus) -> Result<
     )
 }
 
+/// The active version of the workflow with this key or name; the newest when several have the name.
+pub fn find_active(tx: &Tx<'_>, text: &str) -> Result<Option<Workflow>, Problem> {
+    if let Some(found) = find_by_status(tx, text, WorkflowStatus::Active)? {
+        return Ok(Some(found));
+    }
+    tx.query_opt(
+        &format!("SELECT {COLUMNS} FROM workflow WHERE status = 'active' AND name = ?1 ORDER BY id DESC LIMIT 1"),
+        params![text],
+        workflow,
+    )
+}
+
 /// Stores a new version.
 pub fn insert_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
     let d = &w.definition;

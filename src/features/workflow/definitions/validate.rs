@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Action, Definition, Step, expression};
-use crate::base::template;
+use super::{Action, Definition, Step};
 
 /// A fault or a warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -29,12 +28,12 @@ pub struct Validation {
 
 /// The most steps of a definition.
 const MAX_STEPS: usize = 500;
-/// The longest delay: ten years.
-const MAX_DELAY: u64 = 10 * 366 * 86_400;
+/// The longest time a step may take: ten years.
+const MAX_SECONDS: u64 = 10 * 366 * 86_400;
 
 /// Checks a definition.
 pub fn validate(definition: &Definition) -> Validation {
-    let mut check = Check { definition, found: Validation::default() };
+    let mut check = Check { definition, inside: inside(definition), found: Validation::default() };
     check.whole();
     for (i, step) in definition.steps.iter().enumerate() {
         check.step(i, step);
@@ -44,17 +43,19 @@ pub fn validate(definition: &Definition) -> Validation {
     check.found
 }
 
-struct Check<'a> {
-    definition: &'a Definition,
+pub(super) struct Check<'a> {
+    pub(super) definition: &'a Definition,
+    /// Steps of branches and repetitions.
+    inside: BTreeSet<&'a str>,
     found: Validation,
 }
 
 impl Check<'_> {
-    fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn error(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.found.errors.push(Finding { path: path.into(), message: message.into() });
     }
 
-    fn warning(&mut self, path: impl Into<String>, message: impl Into<String>) {
+    pub(super) fn warning(&mut self, path: impl Into<String>, message: impl Into<String>) {
         self.found.warnings.push(Finding { path: path.into(), message: message.into() });
     }
 
@@ -66,19 +67,7 @@ impl Check<'_> {
         if definition.steps.is_empty() || definition.steps.len() > MAX_STEPS {
             self.error("steps", format!("expected 1 to {MAX_STEPS} steps"));
         }
-        let mut names = BTreeSet::new();
-        for (i, variable) in definition.variables.iter().enumerate() {
-            let path = format!("variables[{i}]");
-            if !is_name(&variable.name) {
-                self.error(format!("{path}.name"), "expected a letter, then letters, digits and underscores");
-            }
-            if !names.insert(&variable.name) {
-                self.error(format!("{path}.name"), format!("{} is there twice", variable.name));
-            }
-            if variable.default.as_ref().is_some_and(|d| !variable.kind.fits(d)) {
-                self.error(format!("{path}.default"), "expected a value of the variable's type");
-            }
-        }
+        self.fields("variables", &definition.variables);
         let mut ids = BTreeSet::new();
         for (i, step) in definition.steps.iter().enumerate() {
             if !is_name(&step.id.replace('-', "_")) {
@@ -100,16 +89,29 @@ impl Check<'_> {
         {
             self.error(format!("{path}.retry"), "expected 1 to 20 tries, 1 to 86400 seconds apart");
         }
+        if step.timeout.is_some_and(|t| !(1..=MAX_SECONDS).contains(&t.seconds)) {
+            self.error(format!("{path}.timeout.seconds"), format!("expected 1 to {MAX_SECONDS}"));
+        }
         self.transitions(&path, step);
         self.action(&format!("{path}.config"), &step.action);
-        let touches = matches!(step.action, Action::RoleGrant(_) | Action::Connector(_));
+        if let Some(compensation) = &step.compensation {
+            if !compensation.action.may_compensate() {
+                let kind = compensation.action.kind();
+                self.error(format!("{path}.compensation.type"), format!("got {kind}; expected a step that acts and does not wait"));
+            }
+            self.action(&format!("{path}.compensation.config"), &compensation.action);
+        }
+        let touches = step.action.calls_out() || matches!(step.action, Action::RoleGrant(_));
         if touches && !step.transitions.iter().any(|t| t.on == "error") {
             self.warning(format!("{path}.transitions"), "no error transition: a failure follows onError");
         }
     }
 
     fn transitions(&mut self, path: &str, step: &Step) {
-        let outcomes = step.action.outcomes();
+        let mut outcomes = step.action.outcomes();
+        if step.timeout.is_some() {
+            outcomes.push("timeout");
+        }
         let mut seen = BTreeSet::new();
         for (j, transition) in step.transitions.iter().enumerate() {
             let path = format!("{path}.transitions[{j}]");
@@ -124,82 +126,14 @@ impl Check<'_> {
                 self.error(format!("{path}.on"), format!("{} is there twice", transition.on));
             }
         }
-        for outcome in outcomes.iter().filter(|o| **o != "error") {
+        // A repetition's body and a branch end where no transition follows; that is how they are written.
+        if self.inside.contains(step.id.as_str()) {
+            return;
+        }
+        for outcome in outcomes.iter().filter(|o| !matches!(**o, "error" | "timeout")) {
             if !step.transitions.iter().any(|t| t.on == **outcome) {
                 self.warning(format!("{path}.transitions"), format!("the run completes after {outcome}"));
             }
-        }
-    }
-
-    fn template(&mut self, path: &str, text: &str) {
-        if let Err(e) = template::check_value(&serde_json::Value::String(text.to_owned())) {
-            self.error(path, e.message);
-        }
-    }
-
-    fn action(&mut self, path: &str, action: &Action) {
-        match action {
-            Action::Approval(c) => {
-                self.template(&format!("{path}.title"), &c.title);
-                self.template(&format!("{path}.description"), &c.description);
-                if c.approvers.is_empty() {
-                    self.error(format!("{path}.approvers"), "nobody can decide; name at least one");
-                }
-                if c.due_hours.is_some_and(|h| !(1..=8_784).contains(&h)) {
-                    self.error(format!("{path}.dueHours"), "expected 1 to 8784 hours");
-                }
-            }
-            Action::Condition(c) => {
-                for (k, case) in c.cases.iter().enumerate() {
-                    if let Err(e) = expression::check(&case.when) {
-                        self.error(format!("{path}.cases[{k}].when"), e.to_string());
-                    }
-                    if case.outcome == "error" || !is_name(&case.outcome) {
-                        self.error(format!("{path}.cases[{k}].outcome"), "expected a name other than error");
-                    }
-                }
-            }
-            Action::Set(c) => {
-                for (name, value) in &c.values {
-                    let path = format!("{path}.values.{name}");
-                    if !self.definition.variables.iter().any(|v| v.name == *name) {
-                        self.error(&path, format!("there is no variable {name}"));
-                    }
-                    if let Err(e) = template::check_value(value) {
-                        self.error(&path, e.message);
-                    }
-                }
-            }
-            Action::Connector(c) => {
-                if let Err(e) = template::check_value(&c.params) {
-                    self.error(format!("{path}.params"), e.message);
-                }
-            }
-            Action::Notification(c) => {
-                if c.to.is_empty() {
-                    self.error(format!("{path}.to"), "expected at least one recipient");
-                }
-                self.template(&format!("{path}.subject"), &c.subject);
-                self.template(&format!("{path}.body"), &c.body);
-            }
-            Action::RoleGrant(c) => {
-                self.template(&format!("{path}.reason"), &c.reason);
-                if c.duration_days.is_some_and(|d| !(1..=3_660).contains(&d)) {
-                    self.error(format!("{path}.durationDays"), "expected 1 to 3660 days");
-                }
-            }
-            Action::RoleRevoke(c) => self.template(&format!("{path}.reason"), &c.reason),
-            Action::DocumentRequest(c) => {
-                if c.kind.trim().is_empty() {
-                    self.error(format!("{path}.documentType"), "expected a type of document");
-                }
-            }
-            Action::Delay(c) => {
-                if !(1..=MAX_DELAY).contains(&c.seconds) {
-                    self.error(format!("{path}.seconds"), format!("expected 1 to {MAX_DELAY}"));
-                }
-            }
-            Action::End(_) => {}
         }
     }
 
@@ -212,6 +146,7 @@ impl Check<'_> {
                 && let Some(step) = definition.step(id)
             {
                 open.extend(step.transitions.iter().map(|t| t.to.as_str()));
+                open.extend(step.action.opens());
             }
         }
         for (i, step) in definition.steps.iter().enumerate() {
@@ -222,7 +157,20 @@ impl Check<'_> {
     }
 }
 
-fn is_name(text: &str) -> bool {
+/// The steps that branches and repetitions go through, up to where branches meet.
+fn inside(definition: &Definition) -> BTreeSet<&str> {
+    let mut open: Vec<&str> = definition.steps.iter().flat_map(|s| s.action.opens()).collect();
+    let mut found = BTreeSet::new();
+    while let Some(id) = open.pop() {
+        let Some(step) = definition.step(id).filter(|s| !matches!(s.action, Action::Join(_))) else { continue };
+        if found.insert(step.id.as_str()) {
+            open.extend(step.transitions.iter().map(|t| t.to.as_str()));
+        }
+    }
+    found
+}
+
+pub(super) fn is_name(text: &str) -> bool {
     let mut chars = text.chars();
     chars.next().is_some_and(|c| c.is_ascii_alphabetic())
         && chars.all(|c| c.is_ascii_alphanumeric() || c == '_')

@@ -4,111 +4,36 @@
 //! - Pure: it reads no clock and no database, so histories replay and properties can be tested.
 //! - An event for a visit that is over changes nothing: what arrives twice or late is ignored.
 //! - After every event the run has ended, waits for something named, or has asked to go on.
+//! - A frame that is open has tokens in it, and its parent waits for it.
+//! - What succeeded and can be undone is undone once, in reverse order, when `onError` is `compensate`.
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+mod forks;
+mod machine;
+mod state;
+mod steps;
+mod undo;
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-use super::definitions::{Action, Definition, OnError, Step, expression};
+pub use state::*;
+
+use super::definitions::{Action, Definition};
 use crate::base::template;
 use crate::base::time::Timestamp;
+use machine::Engine;
 
 /// Steps that one burst goes through at most.
 pub const BURST: u32 = 200;
 /// Steps that a run goes through at most.
 pub const MAX_VISITS: u32 = 100_000;
 
-/// Everything a run remembers between events.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RunState {
-    /// Values of variables.
-    pub vars: Map<String, Value>,
-    /// What steps gave, by step id.
-    pub outputs: BTreeMap<String, Value>,
-    /// Where the run is; absent before the start and after the end.
-    pub at: Option<Position>,
-    /// Steps entered so far.
-    pub visits: u32,
-    /// How the run ended.
-    pub ended: Option<Ended>,
-}
-
-/// Where a run is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Position {
-    /// The step.
-    pub step: String,
-    /// Which visit of the run this is, counted from 1.
-    pub visit: u32,
-    /// Which try of the step, counted from 1.
-    pub attempt: u32,
-    /// What it waits for; absent when it is about to go on.
-    pub wait: Option<Wait>,
-}
-
-/// What a run waits for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-pub enum Wait {
-    /// The effect of the step is being done.
-    Effect,
-    /// Somebody decides.
-    Approval {
-        /// The approval.
-        id: String,
-    },
-    /// A document is handed in and approved.
-    Document {
-        /// Its type.
-        document_type: String,
-        /// Whose it is.
-        person: String,
-    },
-    /// An instant.
-    Timer {
-        /// Which one.
-        until: Timestamp,
-    },
-    /// The next try of a step.
-    Retry {
-        /// When.
-        until: Timestamp,
-    },
-    /// An assignment becomes active or fails.
-    Assignment {
-        /// Which one.
-        id: String,
-    },
-}
-
-/// How a run ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Ended {
-    /// Whether it did what it is for.
-    pub status: EndStatus,
-    /// Why, when it failed or was cancelled.
-    pub reason: Option<String>,
-}
-
-/// The ways a run ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EndStatus {
-    /// It went to an end.
-    Completed,
-    /// A step failed for good.
-    Failed,
-    /// Somebody stopped it.
-    Cancelled,
-}
+/// Places where a run is at once, at most.
+pub const MAX_TOKENS: usize = 500;
 
 /// What happens to a run.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Event {
     /// It begins.
     Start,
@@ -122,6 +47,13 @@ pub enum Event {
         outcome: String,
         /// What it gave.
         output: Value,
+    },
+    /// A transform is done: variables get values.
+    Computed {
+        /// The visit it belongs to.
+        visit: u32,
+        /// The variables.
+        values: Map<String, Value>,
     },
     /// A step failed.
     Failed {
@@ -139,7 +71,7 @@ pub enum Event {
         /// For what.
         wait: Wait,
     },
-    /// An instant has come; timers and retries look at it.
+    /// An instant has come; timers, retries and deadlines look at it.
     Tick,
     /// The run made no progress for too long.
     Stuck {
@@ -153,6 +85,22 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A failed run is taken up again where it failed.
+    TakeUp,
+    /// A step is passed over by hand.
+    Skip {
+        /// The visit.
+        visit: u32,
+        /// The outcome that is followed.
+        outcome: String,
+        /// Why.
+        reason: String,
+    },
+    /// Variables are corrected by hand.
+    Correct {
+        /// Their new values.
+        values: Map<String, Value>,
+    },
 }
 
 /// Why a step failed; holds no secret.
@@ -164,8 +112,16 @@ pub struct StepError {
     pub code: String,
 }
 
+impl StepError {
+    /// An error with a code.
+    pub fn new(code: &str, message: impl Into<String>) -> Self {
+        Self { message: message.into(), code: code.to_owned() }
+    }
+}
+
 /// What the run wants of the world.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Effect {
     /// A step is entered.
     Entered {
@@ -173,6 +129,8 @@ pub enum Effect {
         visit: u32,
         /// The step.
         step: String,
+        /// Whether it is entered to be undone.
+        undoing: bool,
     },
     /// A step is tried again.
     TriedAgain {
@@ -194,6 +152,15 @@ pub enum Effect {
         /// Why it failed.
         error: Option<StepError>,
     },
+    /// What a step waits for is not wanted any more: its branch, its time or its run is over.
+    Withdrawn {
+        /// The visit.
+        visit: u32,
+        /// The step.
+        step: String,
+        /// What it waited for.
+        wait: Option<Wait>,
+    },
     /// The step's settings, rendered: do it, then tell the engine.
     Do {
         /// The visit.
@@ -203,10 +170,27 @@ pub enum Effect {
         /// What to do.
         action: Box<Action>,
     },
+    /// An assignment that the run made is to be revoked; tell the engine when it is.
+    RevokeAssignment {
+        /// The visit.
+        visit: u32,
+        /// Which one.
+        id: String,
+    },
     /// Wake the run at this instant.
-    WakeAt(Timestamp),
+    WakeAt {
+        /// When.
+        at: Timestamp,
+    },
     /// The burst was long; go on in another transaction.
     GoOnLater,
+    /// What succeeded is being undone.
+    Undoing {
+        /// Why.
+        reason: String,
+        /// How many steps.
+        steps: u32,
+    },
     /// The run is over.
     Ended(Ended),
 }
@@ -221,277 +205,74 @@ pub struct Scope {
 }
 
 /// Applies one event.
-pub fn advance(definition: &Definition, state: &RunState, event: Event, scope: &Scope) -> (RunState, Vec<Effect>) {
-    let mut engine = Engine { definition, scope, state: state.clone(), effects: Vec::new(), steps: 0 };
-    if engine.state.ended.is_none() {
-        engine.event(event);
-    }
-    (engine.state, engine.effects)
+pub fn advance(definition: &Definition, state: RunState, event: Event, scope: &Scope) -> (RunState, Vec<Effect>) {
+    let mut engine = Engine::new(definition, scope, state);
+    engine.event(event);
+    engine.finish()
 }
 
-/// The settings of the step a run is at, with every template filled in.
-pub fn rendered(definition: &Definition, state: &RunState, scope: &Scope) -> Option<Result<Action, StepError>> {
-    let step = definition.step(&state.at.as_ref()?.step)?;
-    let engine = Engine { definition, scope, state: state.clone(), effects: Vec::new(), steps: 0 };
-    Some(render(&step.action, &engine.values()))
-}
-
-struct Engine<'a> {
-    definition: &'a Definition,
-    scope: &'a Scope,
-    state: RunState,
-    effects: Vec<Effect>,
-    steps: u32,
-}
-
-impl Engine<'_> {
-    fn event(&mut self, event: Event) {
-        match event {
-            Event::Start => {
-                if self.state.visits == 0 {
-                    let first = self.definition.steps.first().map(|s| s.id.clone());
-                    self.go_to(first);
-                    self.burst();
-                }
-            }
-            Event::GoOn => self.burst(),
-            Event::Finished { visit, outcome, output } => {
-                if self.is_at(visit) {
-                    self.leave(&outcome, output, None);
-                    self.burst();
-                }
-            }
-            Event::Failed { visit, error, retryable } => {
-                // A failure that comes while the next try is waited for is of a try that is over.
-                if self.is_at(visit) && !self.waits_for_retry() {
-                    self.fail(error, retryable);
-                    self.burst();
-                }
-            }
-            Event::Waits { visit, wait } => {
-                if self.is_at(visit)
-                    && let Some(at) = &mut self.state.at
-                {
-                    at.wait = Some(wait);
-                }
-            }
-            Event::Tick => self.tick(),
-            Event::Stuck { reason } => self.stuck(reason),
-            Event::Stop { status, reason } => self.end(status, Some(reason)),
-        }
-    }
-
-    /// What stands still follows `onError`: the run fails, or it goes on as after a step that failed.
-    fn stuck(&mut self, reason: String) {
-        let at = self.state.at.as_ref().map(|at| at.step.clone());
-        match at {
-            Some(step) if self.definition.on_error == OnError::Continue && !self.is_approval(&step) => {
-                self.leave("error", Value::Null, Some(StepError { message: reason, code: "stuck".to_owned() }));
-                self.burst();
-            }
-            _ => self.end(EndStatus::Failed, Some(reason)),
-        }
-    }
-
-    fn is_at(&self, visit: u32) -> bool {
-        self.state.at.as_ref().is_some_and(|at| at.visit == visit)
-    }
-
-    fn waits_for_retry(&self) -> bool {
-        self.state.at.as_ref().is_some_and(|at| matches!(at.wait, Some(Wait::Retry { .. })))
-    }
-
-    fn tick(&mut self) {
-        let now = self.scope.now;
-        let Some(at) = &mut self.state.at else { return };
-        match at.wait.clone() {
-            Some(Wait::Timer { until }) if now >= until => {
-                self.leave("success", json!({ "until": until }), None);
-                self.burst();
-            }
-            Some(Wait::Retry { until }) if now >= until => {
-                at.wait = None;
-                at.attempt += 1;
-                let (visit, attempt) = (at.visit, at.attempt);
-                self.effects.push(Effect::TriedAgain { visit, attempt });
-                self.burst();
-            }
-            Some(Wait::Timer { until } | Wait::Retry { until }) => self.effects.push(Effect::WakeAt(until)),
-            _ => {}
-        }
-    }
-
-    fn go_to(&mut self, step: Option<String>) {
-        match step {
-            None => self.end(EndStatus::Completed, None),
-            Some(step) => {
-                self.state.visits += 1;
-                let visit = self.state.visits;
-                if visit > MAX_VISITS {
-                    self.state.at = None;
-                    self.end(EndStatus::Failed, Some(format!("The run went through more than {MAX_VISITS} steps.")));
-                    return;
-                }
-                self.effects.push(Effect::Entered { visit, step: step.clone() });
-                self.state.at = Some(Position { step, visit, attempt: 1, wait: None });
-            }
-        }
-    }
-
-    fn end(&mut self, status: EndStatus, reason: Option<String>) {
-        let ended = Ended { status, reason };
-        self.state.at = None;
-        self.state.ended = Some(ended.clone());
-        self.effects.push(Effect::Ended(ended));
-    }
-
-    /// Goes on until the run waits, ends, or the burst is long enough.
-    fn burst(&mut self) {
-        while let Some(at) = self.state.at.clone() {
-            if at.wait.is_some() {
-                return;
-            }
-            self.steps += 1;
-            if self.steps > BURST {
-                self.effects.push(Effect::GoOnLater);
-                return;
-            }
-            let Some(step) = self.definition.step(&at.step).cloned() else {
-                self.end(EndStatus::Failed, Some(format!("There is no step {}.", at.step)));
-                return;
-            };
-            self.perform(&step, &at);
-        }
-    }
-
-    fn values(&self) -> Value {
-        let mut values = self.scope.values.clone();
-        values["vars"] = Value::Object(self.state.vars.clone());
-        values["steps"] = json!(self.state.outputs);
-        values
-    }
-
-    fn perform(&mut self, step: &Step, at: &Position) {
-        match &step.action {
-            Action::Condition(config) => {
-                let values = self.values();
-                for (k, case) in config.cases.iter().enumerate() {
-                    match expression::is_true(&case.when, &values) {
-                        Ok(true) => return self.leave(&case.outcome, Value::Null, None),
-                        Ok(false) => {}
-                        Err(e) => return self.fail(bad(&format!("cases[{k}].when"), &e.to_string()), false),
-                    }
-                }
-                self.leave(&config.default, Value::Null, None);
-            }
-            Action::Set(config) => {
-                let values = self.values();
-                for (name, value) in &config.values {
-                    match template::render_value(value, &values) {
-                        Ok(value) => {
-                            self.state.vars.insert(name.clone(), value);
-                        }
-                        Err(e) => return self.fail(bad(&format!("values.{name}"), &e.message), false),
-                    }
-                }
-                self.leave("success", Value::Null, None);
-            }
-            Action::Delay(config) => {
-                let until = self.scope.now.plus(Duration::from_secs(config.seconds));
-                self.wait(Wait::Timer { until });
-                self.effects.push(Effect::WakeAt(until));
-            }
-            Action::End(config) => {
-                self.record_left(at, "success", Value::Null, None);
-                if config.failed {
-                    let reason = if config.reason.is_empty() { step.name.clone() } else { config.reason.clone() };
-                    self.end(EndStatus::Failed, Some(reason));
-                } else {
-                    self.end(EndStatus::Completed, None);
-                }
-            }
-            outside => match render(outside, &self.values()) {
-                Ok(action) => {
-                    self.wait(Wait::Effect);
-                    let action = Box::new(action);
-                    self.effects.push(Effect::Do { visit: at.visit, attempt: at.attempt, action });
-                }
-                Err(error) => self.fail(error, false),
-            },
-        }
-    }
-
-    fn wait(&mut self, wait: Wait) {
-        if let Some(at) = &mut self.state.at {
-            at.wait = Some(wait);
-        }
-    }
-
-    fn fail(&mut self, error: StepError, retryable: bool) {
-        let Some(at) = self.state.at.clone() else { return };
-        let retry = self.definition.step(&at.step).and_then(|s| s.retry);
-        if let Some(retry) = retry
-            && retryable
-            && at.attempt <= retry.count
-        {
-            let until = self.scope.now.plus(Duration::from_secs(u64::from(retry.backoff_seconds)));
-            self.wait(Wait::Retry { until });
-            self.effects.push(Effect::WakeAt(until));
-            return;
-        }
-        self.leave("error", Value::Null, Some(error));
-    }
-
-    fn is_approval(&self, step: &str) -> bool {
-        self.definition.step(step).is_some_and(|s| matches!(s.action, Action::Approval(_)))
-    }
-
-    fn record_left(&mut self, at: &Position, outcome: &str, output: Value, error: Option<StepError>) {
-        self.effects.push(Effect::Left {
-            visit: at.visit,
-            step: at.step.clone(),
-            outcome: outcome.to_owned(),
-            output,
-            error,
-        });
-    }
-
-    /// The step is over: remember what it gave and follow its outcome.
-    fn leave(&mut self, outcome: &str, output: Value, error: Option<StepError>) {
-        let Some(at) = self.state.at.take() else { return };
-        let given = match &error {
-            Some(error) => json!({ "outcome": outcome, "error": error }),
-            None => json!({ "outcome": outcome, "output": output }),
+/// What the step of this visit is to do, with every template filled in.
+pub fn rendered(
+    definition: &Definition,
+    state: &RunState,
+    visit: u32,
+    scope: &Scope,
+) -> Option<Result<Action, StepError>> {
+    let token = state.token(visit)?;
+    if token.undoing {
+        let current = state.undoing.as_ref()?.current.as_ref()?;
+        return match &current.action {
+            UndoAction::Action { action } => Some(Ok((**action).clone())),
+            UndoAction::RevokeAssignment { .. } => None,
         };
-        self.state.outputs.insert(at.step.clone(), given);
-        self.record_left(&at, outcome, output, error.clone());
-        let transitions = self.definition.step(&at.step).map(|s| s.transitions.as_slice()).unwrap_or_default();
-        let next = |on: &str| transitions.iter().find(|t| t.on == on).map(|t| t.to.clone());
-        match (next(outcome), error) {
-            (Some(to), _) => self.go_to(Some(to)),
-            (None, None) => self.go_to(None),
-            // Going on as if somebody had approved is what an approval is there to prevent.
-            (None, Some(_)) if self.definition.on_error == OnError::Continue && !self.is_approval(&at.step) => {
-                self.go_to(next("success"));
-            }
-            (None, Some(error)) => {
-                let name = self.definition.step(&at.step).map_or(at.step.as_str(), |s| s.name.as_str());
-                self.end(EndStatus::Failed, Some(format!("{name}: {}", error.message)));
-            }
-        }
     }
+    let step = definition.step(&token.step)?;
+    Some(render(&step.action, &values(state, token.frame, token.branch, scope)))
+}
+
+/// What templates and expressions of a step see.
+pub fn values_at(state: &RunState, visit: u32, scope: &Scope) -> Value {
+    let (frame, branch) = state.token(visit).map_or((None, 0), |t| (t.frame, t.branch));
+    values(state, frame, branch, scope)
+}
+
+fn values(state: &RunState, frame: Option<u32>, branch: u32, scope: &Scope) -> Value {
+    let mut values = scope.values.clone();
+    values["vars"] = Value::Object(state.vars.clone());
+    values["steps"] = json!(state.outputs);
+    if let Some((item, index)) = item_of(state, frame, branch) {
+        values["item"] = item;
+        values["index"] = json!(index);
+    }
+    values
+}
+
+/// The item of the nearest repetition around a place.
+fn item_of(state: &RunState, mut frame: Option<u32>, mut branch: u32) -> Option<(Value, u32)> {
+    while let Some(id) = frame {
+        let open = state.frame(id)?;
+        if let FrameKind::Each { items, .. } = &open.kind {
+            return Some((items.get(branch as usize)?.clone(), branch));
+        }
+        let parent = state.token(id)?;
+        (frame, branch) = (parent.frame, parent.branch);
+    }
+    None
 }
 
 fn bad(place: &str, why: &str) -> StepError {
-    StepError { message: format!("{place}: {why}"), code: "bad_expression".to_owned() }
+    StepError::new("bad_expression", format!("{place}: {why}"))
 }
 
-/// The settings with every template filled in.
+/// The settings with every template filled in; a script is not a template.
 fn render(action: &Action, values: &Value) -> Result<Action, StepError> {
+    if matches!(action, Action::Transform(_)) {
+        return Ok(action.clone());
+    }
     let whole = serde_json::to_value(action).map_err(|e| bad("config", &e.to_string()))?;
     let rendered = template::render_value(&whole["config"], values).map_err(|e| bad(&e.path, &e.message))?;
-    serde_json::from_value(json!({ "type": action.kind(), "config": rendered }))
-        .map_err(|e| bad("config", &e.to_string()))
+    let whole = json!({ "type": action.kind(), "config": rendered });
+    serde_path_to_error::deserialize(whole).map_err(|e| bad(&e.path().to_string(), &e.inner().to_string()))
 }
 
 #[cfg(test)]

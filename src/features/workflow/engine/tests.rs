@@ -1,9 +1,9 @@
 //! The engine as a pure function: tables, and properties over generated definitions and events.
 
-use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
+use crate::features::workflow::definitions::OnError;
 
 fn scope(now_ms: i64) -> Scope {
     Scope { values: json!({ "subject": { "displayName": "Ada" } }), now: Timestamp::from_millis(now_ms) }
@@ -20,7 +20,7 @@ fn definition(steps: Value) -> Definition {
 
 fn start(definition: &Definition, vars: Value) -> (RunState, Vec<Effect>) {
     let vars = vars.as_object().cloned().unwrap_or_default();
-    advance(definition, &RunState { vars, ..RunState::default() }, Event::Start, &scope(0))
+    advance(definition, RunState { vars, ..RunState::default() }, Event::Start, &scope(0))
 }
 
 #[test]
@@ -48,9 +48,9 @@ fn a_late_or_repeated_outcome_changes_nothing() {
     ]));
     let (waiting, _) = start(&d, json!({}));
     let done = Event::Finished { visit: 1, outcome: "success".to_owned(), output: json!({}) };
-    let (once, effects) = advance(&d, &waiting, done.clone(), &scope(0));
-    assert!(effects.contains(&Effect::WakeAt(Timestamp::from_millis(60_000))));
-    let (twice, effects) = advance(&d, &once, done, &scope(1));
+    let (once, effects) = advance(&d, waiting.clone(), done.clone(), &scope(0));
+    assert!(effects.contains(&Effect::WakeAt { at: Timestamp::from_millis(60_000) }));
+    let (twice, effects) = advance(&d, once.clone(), done, &scope(1));
     assert_eq!((twice, effects), (once, Vec::new()));
 }
 
@@ -69,15 +69,15 @@ fn a_step_is_tried_again_as_often_as_it_says_then_follows_its_error_edge() {
     };
     let (mut state, _) = start(&d, json!({}));
     for attempt in 1..=2 {
-        (state, _) = advance(&d, &state, fail(true), &scope(0));
-        assert!(matches!(state.at.as_ref().and_then(|a| a.wait.clone()), Some(Wait::Retry { .. })));
-        let (early, _) = advance(&d, &state, Event::Tick, &scope(9_999));
-        assert_eq!(early.at.as_ref().map(|a| a.attempt), Some(attempt));
-        let (next, effects) = advance(&d, &state, Event::Tick, &scope(10_000));
+        (state, _) = advance(&d, state.clone(), fail(true), &scope(0));
+        assert!(matches!(state.tokens[0].wait.clone(), Some(Wait::Retry { .. })));
+        let (early, _) = advance(&d, state.clone(), Event::Tick, &scope(9_999));
+        assert_eq!(early.tokens.first().map(|a| a.attempt), Some(attempt));
+        let (next, effects) = advance(&d, state.clone(), Event::Tick, &scope(10_000));
         assert!(effects.iter().any(|e| matches!(e, Effect::Do { attempt: a, .. } if *a == attempt + 1)));
         state = next;
     }
-    let (state, _) = advance(&d, &state, fail(true), &scope(0));
+    let (state, _) = advance(&d, state.clone(), fail(true), &scope(0));
     assert_eq!(state.ended.and_then(|e| e.reason).as_deref(), Some("gave up"));
 }
 
@@ -100,7 +100,7 @@ fn a_failed_approval_fails_the_run_even_where_errors_are_passed_over() {
     d.on_error = OnError::Continue;
     let (state, _) = start(&d, json!({}));
     let error = StepError { message: "Nobody can decide.".to_owned(), code: "refused".to_owned() };
-    let (state, _) = advance(&d, &state, Event::Failed { visit: 1, error, retryable: false }, &scope(0));
+    let (state, _) = advance(&d, state.clone(), Event::Failed { visit: 1, error, retryable: false }, &scope(0));
     assert_eq!(state.ended.map(|e| e.status), Some(EndStatus::Failed));
 }
 
@@ -116,8 +116,8 @@ fn a_failure_of_an_earlier_try_is_ignored_while_the_next_is_waited_for() {
         retryable: true,
     };
     let (state, _) = start(&d, json!({}));
-    let (waiting, _) = advance(&d, &state, fail.clone(), &scope(0));
-    assert_eq!(advance(&d, &waiting, fail, &scope(1)), (waiting, Vec::new()));
+    let (waiting, _) = advance(&d, state.clone(), fail.clone(), &scope(0));
+    assert_eq!(advance(&d, waiting.clone(), fail, &scope(1)), (waiting, Vec::new()));
 }
 
 #[test]
@@ -128,81 +128,220 @@ fn a_long_loop_yields_after_a_burst() {
     ]));
     let (state, effects) = start(&d, json!({}));
     assert_eq!(effects.last(), Some(&Effect::GoOnLater));
-    assert!(state.at.is_some_and(|a| a.wait.is_none()));
+    assert!(state.tokens[0].wait.is_none());
 }
 
-fn any_step(index: usize, count: usize) -> impl Strategy<Value = Value> {
-    let to = (0..count).prop_map(|i| format!("s{i}"));
-    (0..6_u8, proptest::option::of(to.clone()), proptest::option::of(to)).prop_map(move |(kind, ok, error)| {
-        let (kind, config, good) = match kind {
-            0 => ("condition", json!({ "cases": [{ "when": "vars.n > 3", "outcome": "big" }], "default": "small" }), "small"),
-            1 => ("set", json!({ "values": { "n": 4 } }), "success"),
-            2 => ("connector", json!({ "connector": "c", "command": "x" }), "success"),
-            3 => ("delay", json!({ "seconds": 5 }), "success"),
-            4 => ("approval", json!({ "title": "t", "approvers": [{ "group": "g" }] }), "approved"),
-            _ => ("end", json!({}), ""),
-        };
-        let mut transitions = Vec::new();
-        if kind != "end" {
-            transitions.extend(ok.map(|to| json!({ "on": good, "to": to })));
-            transitions.extend(error.map(|to| json!({ "on": "error", "to": to })));
-        }
-        json!({ "id": format!("s{index}"), "name": "S", "type": kind, "config": config, "transitions": transitions })
-    })
+
+/// Steps that nothing outside is needed for, written as `id: type {config} -> on:to`.
+fn steps(list: &[(&str, &str, Value, &[(&str, &str)])]) -> Definition {
+    let steps = list.iter().map(|(id, kind, config, to)| {
+        let transitions: Vec<Value> = to.iter().map(|(on, to)| json!({ "on": on, "to": to })).collect();
+        json!({ "id": id, "name": id, "type": kind, "config": config, "transitions": transitions })
+    });
+    definition(Value::Array(steps.collect()))
 }
 
-fn any_definition() -> impl Strategy<Value = Definition> {
-    (1..8_usize)
-        .prop_flat_map(|count| (0..count).map(|i| any_step(i, count)).collect::<Vec<_>>())
-        .prop_map(|steps| definition(Value::Array(steps)))
+fn call() -> Value {
+    json!({ "connector": "c", "command": "x" })
 }
 
-fn any_event() -> impl Strategy<Value = Event> {
-    let outcome = prop_oneof![Just("success"), Just("approved"), Just("rejected")];
-    prop_oneof![
-        Just(Event::Tick),
-        Just(Event::GoOn),
-        Just(Event::Start),
-        (1..12_u32, outcome).prop_map(|(visit, outcome)| Event::Finished {
-            visit,
-            outcome: outcome.to_owned(),
-            output: Value::Null
-        }),
-        (1..12_u32, any::<bool>()).prop_map(|(visit, retryable)| Event::Failed {
-            visit,
-            error: StepError { message: "m".to_owned(), code: "c".to_owned() },
-            retryable
-        }),
-    ]
+fn finished(visit: u32, output: Value) -> Event {
+    Event::Finished { visit, outcome: "success".to_owned(), output }
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+fn broken(visit: u32) -> Event {
+    Event::Failed { visit, error: StepError::new("no", "It said no."), retryable: false }
+}
 
-    /// No token is lost: after every event a started run has ended, waits for something named, or has
-    /// asked to go on; entered and left visits pair up; nothing follows the end.
-    #[test]
-    fn every_run_ends_or_waits_for_something_named(d in any_definition(), events in proptest::collection::vec(any_event(), 0..30)) {
-        let (mut state, mut effects) = start(&d, json!({ "n": 1 }));
-        let (mut entered, mut left) = (0_u32, 0_u32);
-        let mut now = 0;
-        let mut events = events.into_iter();
-        loop {
-            entered += effects.iter().filter(|e| matches!(e, Effect::Entered { .. })).count() as u32;
-            left += effects.iter().filter(|e| matches!(e, Effect::Left { .. })).count() as u32;
-            match (&state.at, &state.ended) {
-                (None, Some(_)) => prop_assert_eq!(entered, left),
-                (Some(at), None) => {
-                    prop_assert!(at.wait.is_some() || effects.contains(&Effect::GoOnLater) || effects.is_empty());
-                    prop_assert_eq!(entered, left + 1);
-                }
-                other => prop_assert!(false, "neither here nor there: {:?}", other),
+fn visit_of(state: &RunState, step: &str) -> u32 {
+    let found = state.tokens.iter().find(|t| t.step == step);
+    found.unwrap_or_else(|| panic!("the run is not at {step}: {:?}", state.tokens)).visit
+}
+
+fn fork(rule: Value) -> Definition {
+    steps(&[
+        ("fork", "parallel", json!({ "branches": ["a", "b", "c"] }), &[]),
+        ("a", "connector", call(), &[("success", "meet")]),
+        ("b", "connector", call(), &[("success", "meet")]),
+        ("c", "connector", call(), &[("success", "meet")]),
+        ("meet", "join", json!({ "rule": rule }), &[("success", "after")]),
+        ("after", "connector", call(), &[]),
+    ])
+}
+
+#[test]
+fn branches_run_side_by_side_and_meet_when_the_rule_says() {
+    for (rule, needed) in [(json!("all"), 3), (json!("any"), 1), (json!({ "quorum": 2 }), 2)] {
+        let d = fork(rule.clone());
+        let (mut state, effects) = start(&d, json!({}));
+        assert_eq!(effects.iter().filter(|e| matches!(e, Effect::Do { .. })).count(), 3, "{rule}");
+        for (n, step) in ["b", "c", "a"].into_iter().enumerate().take(needed) {
+            assert!(!state.tokens.iter().any(|t| t.step == "after"), "{rule}: met after {n}");
+            let visit = visit_of(&state, step);
+            let (next, effects) = advance(&d, state, finished(visit, Value::Null), &scope(0));
+            state = next;
+            if n + 1 == needed {
+                let withdrawn = effects.iter().filter(|e| matches!(e, Effect::Withdrawn { .. })).count();
+                assert_eq!(withdrawn, 3 - needed, "{rule}: who is not needed is told so");
             }
-            let Some(event) = events.next() else { break };
-            now += 3_000;
-            let was_ended = state.ended.is_some();
-            (state, effects) = advance(&d, &state, event, &scope(now));
-            prop_assert!(!was_ended || effects.is_empty());
         }
+        assert_eq!(state.tokens.iter().map(|t| t.step.as_str()).collect::<Vec<_>>(), ["after"], "{rule}");
+        assert!(state.frames.is_empty());
     }
 }
+
+#[test]
+fn a_quorum_that_cannot_be_reached_fails_the_step_that_forked() {
+    let mut d = fork(json!({ "quorum": 3 }));
+    // Branch c ends by itself.
+    d.steps[3].transitions.clear();
+    let (mut state, _) = start(&d, json!({}));
+    for step in ["a", "b", "c"] {
+        let visit = visit_of(&state, step);
+        (state, _) = advance(&d, state, finished(visit, Value::Null), &scope(0));
+    }
+    let reason = state.ended.and_then(|e| e.reason).expect("it failed");
+    assert_eq!(reason, "fork: 2 of the 3 branches that are needed came to the meeting.");
+}
+
+#[test]
+fn items_are_gone_through_so_many_at_a_time_and_what_they_gave_keeps_its_place() {
+    let d = steps(&[
+        ("each", "foreach", json!({ "items": "vars.list", "body": "one", "maxParallel": 2 }), &[("success", "end")]),
+        ("one", "connector", json!({ "connector": "c", "command": "x", "params": { "who": "{{ item }}", "n": "{{ index }}" } }), &[]),
+        ("end", "end", json!({}), &[]),
+    ]);
+    let (mut state, effects) = start(&d, json!({ "list": ["ada", "rosa", "kim"] }));
+    let asked: Vec<Value> = effects
+        .iter()
+        .filter_map(|e| match e {
+            Effect::Do { action, .. } => match &**action {
+                Action::Connector(c) => Some(c.params.clone()),
+                _ => None,
+            },
+            _ => None,
+        })
+        .collect();
+    assert_eq!(asked, [json!({ "who": "ada", "n": 0 }), json!({ "who": "rosa", "n": 1 })]);
+    let (first, second) = (state.tokens[1].visit, state.tokens[2].visit);
+    (state, _) = advance(&d, state, finished(second, json!("r")), &scope(0));
+    let third = state.tokens.iter().find(|t| t.branch == 2).expect("the third began").visit;
+    (state, _) = advance(&d, state, finished(third, json!("k")), &scope(0));
+    (state, _) = advance(&d, state, finished(first, json!("a")), &scope(0));
+    assert_eq!(state.ended.map(|e| e.status), Some(EndStatus::Completed));
+    assert_eq!(state.outputs["each"]["output"], json!({ "count": 3, "failed": 0, "results": ["a", "r", "k"] }));
+}
+
+#[test]
+fn an_item_that_fails_may_leave_the_others_alone() {
+    let each = |on_error: bool| {
+        steps(&[
+            ("each", "foreach", json!({ "items": "[1, 2]", "body": "one", "continueOnError": on_error }), &[]),
+            ("one", "connector", call(), &[]),
+        ])
+    };
+    let d = each(true);
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), broken(visit_of(&state, "one")), &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "one"), json!(7)), &scope(0));
+    assert_eq!(state.outputs["each"]["output"]["failed"], 1);
+    assert_eq!(state.outputs["each"]["output"]["results"][1], 7);
+    let d = each(false);
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), broken(visit_of(&state, "one")), &scope(0));
+    assert_eq!(state.ended.map(|e| e.status), Some(EndStatus::Failed));
+}
+
+#[test]
+fn a_step_that_takes_too_long_follows_its_timeout_and_takes_its_branches_along() {
+    let mut d = fork(json!("all"));
+    d.steps[0].timeout = serde_json::from_value(json!({ "seconds": 60 })).expect("reads");
+    d.steps[0].transitions = serde_json::from_value(json!([{ "on": "timeout", "to": "after" }])).expect("reads");
+    let (state, effects) = start(&d, json!({}));
+    assert!(effects.contains(&Effect::WakeAt { at: Timestamp::from_millis(60_000) }));
+    let (early, _) = advance(&d, state.clone(), Event::Tick, &scope(59_999));
+    assert_eq!(early, state);
+    let (late, effects) = advance(&d, state, Event::Tick, &scope(60_000));
+    assert_eq!(late.tokens.iter().map(|t| t.step.as_str()).collect::<Vec<_>>(), ["after"]);
+    assert_eq!(effects.iter().filter(|e| matches!(e, Effect::Withdrawn { .. })).count(), 4);
+}
+
+#[test]
+fn what_succeeded_is_undone_in_reverse_and_the_run_fails_with_its_first_reason() {
+    let mut d = steps(&[
+        ("a", "connector", call(), &[("success", "b")]),
+        ("grant", "role_grant", json!({ "role": "r" }), &[("success", "c")]),
+        ("b", "connector", call(), &[("success", "grant")]),
+        ("c", "connector", call(), &[]),
+    ]);
+    d.on_error = OnError::Compensate;
+    let undo = json!({ "type": "connector", "config": { "connector": "c", "command": "undo", "params": "{{ steps.a.output }}" } });
+    d.steps[0].compensation = serde_json::from_value(undo).expect("reads");
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), json!({ "id": 7 })), &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "b"), Value::Null), &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "grant"), json!({ "assignmentId": "asg" })), &scope(0));
+    let (state, effects) = advance(&d, state.clone(), broken(visit_of(&state, "c")), &scope(0));
+    assert!(effects.iter().any(|e| matches!(e, Effect::RevokeAssignment { id, .. } if id == "asg")), "{effects:?}");
+    let (state, effects) = advance(&d, state.clone(), finished(visit_of(&state, "grant"), Value::Null), &scope(0));
+    let undone = effects.iter().find_map(|e| match e {
+        Effect::Do { action, .. } => Some((**action).clone()),
+        _ => None,
+    });
+    let Some(Action::Connector(undone)) = undone else { panic!("a is undone: {effects:?}") };
+    assert_eq!((undone.command.as_str(), undone.params), ("undo", json!({ "id": 7 })));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+    let reason = state.ended.and_then(|e| e.reason).expect("it failed");
+    assert_eq!(reason, "c: It said no. What had succeeded was undone.");
+}
+
+#[test]
+fn what_cannot_be_undone_is_tried_again_then_named() {
+    let mut d = steps(&[("a", "connector", call(), &[("success", "b")]), ("b", "connector", call(), &[])]);
+    d.on_error = OnError::Compensate;
+    d.steps[0].compensation =
+        serde_json::from_value(json!({ "type": "connector", "config": call() })).expect("reads");
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+    let (mut state, _) = advance(&d, state.clone(), broken(visit_of(&state, "b")), &scope(0));
+    for n in 1..=3 {
+        let again = Event::Failed { visit: visit_of(&state, "a"), error: StepError::new("no", "no"), retryable: true };
+        (state, _) = advance(&d, state, again, &scope(n * 5_000));
+        assert!(state.ended.is_none(), "try {n}");
+        (state, _) = advance(&d, state, Event::Tick, &scope((n + 1) * 5_000));
+    }
+    let (state, _) = advance(&d, state.clone(), broken(visit_of(&state, "a")), &scope(60_000));
+    assert!(state.ended.and_then(|e| e.reason).is_some_and(|r| r.ends_with("Not undone: a.")));
+}
+
+#[test]
+fn a_failed_run_is_taken_up_where_it_failed() {
+    let d = fork(json!("all"));
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+    let (failed, _) = advance(&d, state.clone(), broken(visit_of(&state, "b")), &scope(0));
+    assert_eq!(failed.ended.as_ref().map(|e| e.status), Some(EndStatus::Failed));
+    let (mut state, effects) = advance(&d, failed.clone(), Event::TakeUp, &scope(0));
+    assert_eq!(effects.iter().filter(|e| matches!(e, Effect::Do { .. })).count(), 2, "b and c begin again, a does not");
+    for step in ["b", "c"] {
+        (state, _) = advance(&d, state.clone(), finished(visit_of(&state, step), Value::Null), &scope(0));
+    }
+    assert_eq!(visit_of(&state, "after"), state.visits);
+    let skip = Event::Skip { visit: visit_of(&failed, "b"), outcome: "success".to_owned(), reason: "by hand".to_owned() };
+    let (state, _) = advance(&d, failed, skip, &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "c"), Value::Null), &scope(0));
+    assert_eq!(state.outputs["b"]["output"]["reason"], "by hand");
+    assert_eq!(visit_of(&state, "after"), state.visits);
+}
+
+#[test]
+fn values_are_compared_as_json_and_lists_mean_any_of_them() {
+    let d = steps(&[("a", "case", json!({ "value": "vars.n", "cases": [
+        { "equals": [1, 2], "outcome": "few" }, { "equals": 7, "outcome": "many" } ], "default": "other" }), &[])]);
+    for (n, outcome) in [(json!(2), "few"), (json!(7.0), "many"), (json!("7"), "other"), (Value::Null, "other")] {
+        let (state, _) = start(&d, json!({ "n": n }));
+        assert_eq!(state.outputs["a"]["outcome"], outcome, "{n}");
+    }
+}
+
+mod properties;

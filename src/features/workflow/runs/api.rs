@@ -70,7 +70,7 @@ pub struct RunView {
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct WaitingFor {
-    /// `approval`, `timer`, `document` or `job`.
+    /// `approval`, `task`, `link`, `document`, `timer`, `event`, `run` or `job`.
     kind: &'static str,
     /// In words.
     label: String,
@@ -114,17 +114,25 @@ impl RunView {
 }
 
 fn waiting_for(run: &Run, definition: &definitions::Definition) -> Vec<WaitingFor> {
-    let Some(at) = &run.state.at else { return Vec::new() };
-    let Some(wait) = &at.wait else { return Vec::new() };
-    let name = definition.step(&at.step).map_or(at.step.clone(), |s| s.name.clone());
+    let name = |step: &str| definition.step(step).map_or_else(|| step.to_owned(), |s| s.name.clone());
+    run.state.waits().filter_map(|(token, wait)| waiting_at(name(&token.step), wait, run.updated_at)).collect()
+}
+
+fn waiting_at(name: String, wait: &Wait, since: Timestamp) -> Option<WaitingFor> {
     let (kind, label, until, ref_id) = match wait {
+        // The branches say what they wait for.
+        Wait::Branches { .. } => return None,
         Wait::Effect => ("job", name, None, None),
         Wait::Approval { id } => ("approval", name, None, Some(id.clone())),
+        Wait::Task { id } => ("task", name, None, Some(id.clone())),
+        Wait::Link { id } => ("link", name, None, Some(id.clone())),
         Wait::Document { document_type, .. } => ("document", documents::title(document_type), None, None),
         Wait::Timer { until } | Wait::Retry { until } => ("timer", name, Some(*until), None),
         Wait::Assignment { id } => ("job", name, None, Some(id.clone())),
+        Wait::Run { id } => ("run", name, None, Some(id.clone())),
+        Wait::Signal { event, key } => ("event", format!("{event} of {key}"), None, None),
     };
-    vec![WaitingFor { kind, label, since: run.updated_at, until, ref_id }]
+    Some(WaitingFor { kind, label, since, until, ref_id })
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]

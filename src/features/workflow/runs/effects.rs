@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::ops::{find_person, log, log_in, person_of};
-use super::{Run, store};
+use super::ops::{self, find_person, log, log_in, person_of};
+use super::{Parent, Run, RunStatus, people, signals, store};
 use crate::base::access::Principal;
-use crate::base::id::{PersonId, RoleId, TypedId};
+use crate::base::id::{PersonId, RoleId, RunId, TypedId};
 use crate::base::problem::Problem;
 use crate::features::access::assignments::store::AssignmentFilter;
 use crate::features::access::assignments::{self, EndReason};
@@ -20,7 +20,8 @@ use crate::features::identity::people::store::group_members;
 use crate::features::notifications::{self, Message};
 use crate::features::workflow::approvals;
 use crate::features::workflow::definitions::{
-    Action, DocumentRequestConfig, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
+    self, Action, Count, DocumentRequestConfig, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
+    SubworkflowConfig,
 };
 use crate::features::workflow::engine::{Event, StepError, Wait};
 use crate::platform::store::Tx;
@@ -36,33 +37,104 @@ pub(super) fn perform(
     attempt: u32,
     action: Action,
 ) -> Result<Option<Event>, Problem> {
-    if let Action::Connector(config) = action {
-        let data =
-            json!({ "visit": visit, "attempt": attempt, "connector": config.connector, "command": config.command });
-        let text = format!("{} on {}", config.command, config.connector);
-        log(tx, run, "effect.requested", &text, &data)?;
-        return Ok(None);
+    if action.calls_out() {
+        return request_call(tx, run, visit, attempt, &action).map(|()| None);
     }
     let before = run.clone();
     // What a refused step wrote before the refusal goes with it.
     let result = tx.savepoint(|tx| match &action {
-        Action::Approval(config) => approvals::ops::open(tx, by, run, visit, config).map(Some),
-        Action::DocumentRequest(config) => request_document(tx, run, visit, config).map(Some),
-        Action::Notification(config) => notify(tx, run, visit, config).map(Some),
-        Action::RoleGrant(config) => grant(tx, by, run, visit, config).map(Some),
-        Action::RoleRevoke(config) => revoke(tx, by, run, visit, config).map(Some),
-        // The engine computes these by itself.
-        Action::Connector(_) | Action::Condition(_) | Action::Set(_) | Action::Delay(_) | Action::End(_) => Ok(None),
+        Action::Approval(config) => approvals::ops::open(tx, by, run, visit, config),
+        Action::DocumentRequest(config) => request_document(tx, run, visit, config),
+        Action::Notification(config) => notify(tx, run, visit, config),
+        Action::RoleGrant(config) => grant(tx, by, run, visit, config),
+        Action::RoleRevoke(config) => revoke(tx, by, run, visit, config),
+        Action::UserCreate(config) => people::create(tx, by, run, visit, config),
+        Action::ProfileUpdate(config) => people::update(tx, by, run, visit, config),
+        Action::IdentityLink(config) => people::link(tx, by, run, visit, config),
+        Action::WebhookWait(config) => signals::wait(tx, run, visit, config),
+        Action::Subworkflow(config) => subworkflow(tx, by, run, visit, config),
+        other => Err(Problem::internal(format!("the engine asked for {}, which it computes by itself", other.kind()))),
     })?;
-    if result.is_err() {
-        *run = before;
-    }
     match result {
-        Ok(event) => Ok(event),
+        Ok(event) => Ok(Some(event)),
         // A rule that refuses is the step's failure; a database that is out is not.
-        Err(problem) if (400..500).contains(&problem.status()) => Ok(Some(failed(visit, &problem))),
+        Err(problem) if (400..500).contains(&problem.status()) => {
+            *run = before;
+            Ok(Some(failed(visit, &problem)))
+        }
         Err(problem) => Err(problem),
     }
+}
+
+/// The intent of what a job does outside of the transaction.
+fn request_call(tx: &Tx<'_>, run: &mut Run, visit: u32, attempt: u32, action: &Action) -> Result<(), Problem> {
+    let (text, data) = match action {
+        Action::Connector(c) => (
+            format!("{} on {}", c.command, c.connector),
+            json!({ "visit": visit, "attempt": attempt, "connector": c.connector, "command": c.command }),
+        ),
+        Action::Http(c) => (
+            format!("{} {}", c.method, c.url.split('?').next().unwrap_or_default()),
+            json!({ "visit": visit, "attempt": attempt, "method": c.method }),
+        ),
+        // A transform touches nothing outside.
+        _ => return Ok(()),
+    };
+    log(tx, run, visit, "effect.requested", &text, &data)
+}
+
+/// Takes back what people were asked for.
+pub(super) fn withdraw_from_people(_tx: &Tx<'_>, wait: &Wait) -> Result<(), Problem> {
+    match wait {
+        Wait::Task { .. } | Wait::Link { .. } => Ok(()),
+        _ => Ok(()),
+    }
+}
+
+/// Runs inside of runs, at most.
+const MAX_DEPTH: u32 = 10;
+
+fn subworkflow(
+    tx: &Tx<'_>,
+    by: &Principal,
+    run: &mut Run,
+    visit: u32,
+    config: &SubworkflowConfig,
+) -> Result<Event, Problem> {
+    if run.depth >= MAX_DEPTH {
+        return Err(Problem::refused(format!("A run inside {MAX_DEPTH} others starts no further one.")));
+    }
+    let workflow = definitions::store::find_active(tx, &config.workflow)?
+        .ok_or_else(|| Problem::refused(format!("There is no active workflow {}.", config.workflow)))?;
+    let subject = match &config.subject {
+        Some(text) => Some(find_person(tx, text)?.ok_or_else(|| Problem::missing("person", text))?),
+        None => run.subject_id.clone(),
+    };
+    let parent = Parent { run: run.id.clone(), started_by: run.started_by.clone(), depth: run.depth };
+    let inner = ops::start_inside(tx, by, &workflow.id, subject, config.input.clone(), Some(&parent))?;
+    let data = json!({ "visit": visit, "runId": inner.id });
+    log(tx, run, visit, "run.inside_started", &format!("{} began", workflow.definition.name), &data)?;
+    if !config.wait {
+        return Ok(done(visit, json!({ "runId": inner.id })));
+    }
+    match run_ended(tx, visit, &inner.id)? {
+        Some(event) => Ok(event),
+        None => Ok(Event::Waits { visit, wait: Wait::Run { id: inner.id.to_string() } }),
+    }
+}
+
+/// The event for a run that has ended.
+pub(super) fn run_ended(tx: &Tx<'_>, visit: u32, id: &RunId) -> Result<Option<Event>, Problem> {
+    let run = store::get_run(tx, id)?;
+    Ok(match run.status {
+        RunStatus::Completed => Some(done(visit, json!({ "runId": id, "variables": run.state.vars }))),
+        RunStatus::Failed | RunStatus::Cancelled => {
+            let why = run.reason.unwrap_or_default();
+            let message = format!("The run inside it is {}: {why}", run.status.as_str());
+            Some(Event::Failed { visit, error: StepError::new("inside", message), retryable: false })
+        }
+        _ => None,
+    })
 }
 
 fn failed(visit: u32, problem: &Problem) -> Event {
@@ -70,7 +142,7 @@ fn failed(visit: u32, problem: &Problem) -> Event {
     Event::Failed { visit, error, retryable: false }
 }
 
-fn done(visit: u32, output: Value) -> Event {
+pub(super) fn done(visit: u32, output: Value) -> Event {
     Event::Finished { visit, outcome: "success".to_owned(), output }
 }
 
@@ -127,6 +199,15 @@ fn notify(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &NotificationConfig) -
     Ok(done(visit, json!({ "told": to.len() })))
 }
 
+/// Days of a grant, at most ten years.
+fn days(count: &Count) -> Result<u32, Problem> {
+    let number = count.number().map_err(|why| Problem::refused(format!("durationDays: {why}.")))?;
+    u32::try_from(number)
+        .ok()
+        .filter(|d| (1..=3_660).contains(d))
+        .ok_or_else(|| Problem::refused(format!("durationDays: got {number}; expected 1 to 3660 days.")))
+}
+
 /// A role by id or by name.
 pub(crate) fn find_role(tx: &Tx<'_>, text: &str) -> Result<Role, Problem> {
     if text.parse::<RoleId>().is_ok() {
@@ -143,7 +224,10 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
         let document = documents::store::find_live_document(tx, &person, kind, tx.now())?;
         evidence.push(document.ok_or_else(|| Problem::refused(format!("There is no valid document “{}”.", documents::title(kind))))?.id);
     }
-    let days = config.duration_days.or(role.default_duration_days);
+    let days = match &config.duration_days {
+        Some(count) => Some(days(count)?),
+        None => role.default_duration_days,
+    };
     let id = assignments::ops::grant(
         tx,
         by,
@@ -158,7 +242,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
             documents: evidence,
         },
     )?;
-    log(tx, run, "effect.requested", &format!("{} is being set up", role.name), &json!({ "visit": visit, "assignmentId": id }))?;
+    log(tx, run, visit, "effect.requested", &format!("{} is being set up", role.name), &json!({ "visit": visit, "assignmentId": id }))?;
     if let Some(event) = assignment_settled(tx, visit, id.as_str())? {
         return Ok(event);
     }

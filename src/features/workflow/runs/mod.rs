@@ -6,14 +6,19 @@
 //! - A connected system is called outside of any transaction, with a key that names run, visit and try.
 
 pub mod api;
+pub mod calls;
+mod drive;
 pub mod effects;
+pub mod forms;
 pub mod jobs;
 pub mod ops;
+mod people;
+pub mod signals;
 pub mod store;
 
 use serde::{Deserialize, Serialize};
 
-use super::engine::{EndStatus, RunState, Wait};
+use super::engine::{EndStatus, RunState};
 use crate::base::id::{PersonId, RunId, WorkflowId};
 use crate::base::time::Timestamp;
 
@@ -59,17 +64,13 @@ impl RunStatus {
 
     /// The status that follows from where a run is.
     pub fn of(state: &RunState) -> Self {
-        match (&state.ended, &state.at) {
-            (Some(ended), _) => match ended.status {
-                EndStatus::Completed => Self::Completed,
-                EndStatus::Failed => Self::Failed,
-                EndStatus::Cancelled => Self::Cancelled,
-            },
-            (None, None) => Self::Pending,
-            (None, Some(at)) => match at.wait {
-                None | Some(Wait::Effect) => Self::Running,
-                Some(_) => Self::Waiting,
-            },
+        match state.ended.as_ref().map(|e| e.status) {
+            Some(EndStatus::Completed) => Self::Completed,
+            Some(EndStatus::Failed) => Self::Failed,
+            Some(EndStatus::Cancelled) => Self::Cancelled,
+            None if state.tokens.is_empty() => Self::Pending,
+            None if state.tokens.iter().any(|t| t.wait.as_ref().is_none_or(|w| w.is_work())) => Self::Running,
+            None => Self::Waiting,
         }
     }
 
@@ -100,12 +101,27 @@ pub struct Run {
     pub revision: i64,
     /// Counts its events.
     pub events: u32,
+    /// The run that it is part of.
+    pub parent_run_id: Option<RunId>,
+    /// How many runs it is inside of.
+    pub depth: u32,
     /// When it was started.
     pub created_at: Timestamp,
     /// When it last made progress.
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// The run that another one is part of.
+#[derive(Debug, Clone)]
+pub struct Parent {
+    /// The run.
+    pub run: RunId,
+    /// Who started it.
+    pub started_by: Option<PersonId>,
+    /// How many runs it is inside of.
+    pub depth: u32,
 }
 
 /// Whether a run is stuck: older than the timeout, not exactly as old.

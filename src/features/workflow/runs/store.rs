@@ -11,7 +11,7 @@ use crate::params;
 use crate::platform::store::{Json, Row, ToValue, Tx, Value};
 
 const COLUMNS: &str = "id, workflow_id, status, reason, started_by, subject_id, state, revision, events, \
-created_at, updated_at, ended_at";
+parent_run_id, depth, created_at, updated_at, ended_at";
 
 fn run(r: &Row<'_>) -> Result<Run, Problem> {
     let status: String = r.get("status")?;
@@ -25,6 +25,8 @@ fn run(r: &Row<'_>) -> Result<Run, Problem> {
         state: r.get::<Json<_>>("state")?.0,
         revision: r.get("revision")?,
         events: r.get("events")?,
+        parent_run_id: r.get("parent_run_id")?,
+        depth: r.get("depth")?,
         created_at: r.get("created_at")?,
         updated_at: r.get("updated_at")?,
         ended_at: r.get("ended_at")?,
@@ -112,11 +114,11 @@ pub fn is_visible_to(tx: &Tx<'_>, run: &Run, person: &PersonId) -> Result<bool, 
 pub fn insert_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
     tx.execute(
         "INSERT INTO run (id, workflow_id, status, reason, started_by, subject_id, state, revision, events,
-                          created_at, updated_at, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                          parent_run_id, depth, created_at, updated_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         params![
             r.id, r.workflow_id, r.status.as_str(), r.reason, r.started_by, r.subject_id, Json(&r.state), r.revision,
-            r.events, r.created_at, r.updated_at, r.ended_at
+            r.events, r.parent_run_id, r.depth, r.created_at, r.updated_at, r.ended_at
         ],
     )?;
     Ok(())
@@ -126,9 +128,9 @@ pub fn insert_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
 pub fn update_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
     let changed = tx.execute(
         "UPDATE run SET status = ?3, reason = ?4, state = ?5, revision = ?2 + 1, events = ?6, updated_at = ?7,
-                        ended_at = ?8
+                        ended_at = ?8, subject_id = ?9
          WHERE id = ?1 AND revision = ?2",
-        params![r.id, r.revision, r.status.as_str(), r.reason, Json(&r.state), r.events, r.updated_at, r.ended_at],
+        params![r.id, r.revision, r.status.as_str(), r.reason, Json(&r.state), r.events, r.updated_at, r.ended_at, r.subject_id],
     )?;
     if changed == 1 { Ok(()) } else { Err(Problem::Conflict("The run moved on meanwhile; load it again.".to_owned())) }
 }
@@ -284,35 +286,56 @@ pub fn list_steps(tx: &Tx<'_>, run: &RunId) -> Result<Vec<StoredStep>, Problem> 
     })
 }
 
-/// Stores that a step was entered.
-pub fn insert_step(tx: &Tx<'_>, run: &RunId, visit: u32, step: &str, name: &str, kind: &str) -> Result<(), Problem> {
+/// A step that was entered, as it is at the end of the transaction.
+#[derive(Debug)]
+pub struct NewStep<'a> {
+    /// The visit.
+    pub visit: u32,
+    /// The step in the definition.
+    pub step: &'a str,
+    /// How it is called.
+    pub name: &'a str,
+    /// What it does.
+    pub kind: &'a str,
+    /// How it stands.
+    pub status: &'a str,
+    /// Which try.
+    pub attempt: u32,
+    /// Its outcome.
+    pub outcome: Option<&'a str>,
+    /// What it gave.
+    pub output: Option<&'a JsonValue>,
+    /// Why it failed.
+    pub error: Option<&'a StepError>,
+    /// Whether it was left.
+    pub over: bool,
+}
+
+/// Stores a step that was entered.
+pub fn insert_step(tx: &Tx<'_>, run: &RunId, s: &NewStep<'_>) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO run_step (id, run_id, visit, step_id, name, type, status, attempt, started_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', 1, ?7)",
-        params![tx.new_id::<StepId>(), run, visit, step, name, kind, tx.now()],
+        "INSERT INTO run_step (id, run_id, visit, step_id, name, type, status, attempt, started_at, outcome, output,
+                               error_code, error_message, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+        params![
+            tx.new_id::<StepId>(), run, s.visit, s.step, s.name, s.kind, s.status, s.attempt, tx.now(), s.outcome,
+            s.output.map(Json), s.error.map(|e| e.code.as_str()), s.error.map(|e| e.message.as_str()),
+            s.over.then(|| tx.now())
+        ],
     )?;
     Ok(())
 }
 
-/// Stores that a step waits, or is tried again.
+/// Stores that a step waits, or goes on.
 pub fn update_step(tx: &Tx<'_>, run: &RunId, visit: u32, status: &str, attempt: Option<u32>) -> Result<(), Problem> {
     tx.execute(
-        "UPDATE run_step SET status = ?3, attempt = coalesce(?4, attempt) WHERE run_id = ?1 AND visit = ?2",
+        "UPDATE run_step SET status = ?3, attempt = coalesce(?4, attempt), ended_at = NULL WHERE run_id = ?1 AND visit = ?2",
         params![run, visit, status, attempt],
     )?;
     Ok(())
 }
 
-/// Stores that a step failed, unless it is over already.
-pub fn fail_open_step(tx: &Tx<'_>, run: &RunId, visit: u32) -> Result<(), Problem> {
-    tx.execute(
-        "UPDATE run_step SET status = 'failed', ended_at = ?3 WHERE run_id = ?1 AND visit = ?2 AND ended_at IS NULL",
-        params![run, visit, tx.now()],
-    )?;
-    Ok(())
-}
-
-/// Stores that a step is over.
+/// Stores that a step is over, unless it was before.
 pub fn end_step(
     tx: &Tx<'_>,
     run: &RunId,
@@ -324,11 +347,77 @@ pub fn end_step(
 ) -> Result<(), Problem> {
     tx.execute(
         "UPDATE run_step SET status = ?3, outcome = ?4, output = ?5, error_code = ?6, error_message = ?7, ended_at = ?8
-         WHERE run_id = ?1 AND visit = ?2",
+         WHERE run_id = ?1 AND visit = ?2 AND ended_at IS NULL",
         params![
             run, visit, status, outcome, output.map(Json), error.map(|e| e.code.clone()),
             error.map(|e| e.message.clone()), tx.now()
         ],
     )?;
     Ok(())
+}
+
+/// Stores that a run waits for an event.
+pub fn insert_signal_wait(tx: &Tx<'_>, run: &RunId, visit: u32, event: &str, key: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT OR IGNORE INTO run_signal_wait (event, key, run_id, visit) VALUES (?1, ?2, ?3, ?4)",
+        params![event, key, run, visit],
+    )?;
+    Ok(())
+}
+
+/// Forgets that a run waits for an event.
+pub fn delete_signal_wait(tx: &Tx<'_>, run: &RunId, visit: u32, event: &str, key: &str) -> Result<(), Problem> {
+    tx.execute(
+        "DELETE FROM run_signal_wait WHERE event = ?1 AND key = ?2 AND run_id = ?3 AND visit = ?4",
+        params![event, key, run, visit],
+    )?;
+    Ok(())
+}
+
+/// Forgets every event that a run waits for.
+pub fn delete_signal_waits(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
+    tx.execute("DELETE FROM run_signal_wait WHERE run_id = ?1", params![run])?;
+    Ok(())
+}
+
+/// Who waits for an event, at most `limit` of them.
+pub fn list_signal_waits(tx: &Tx<'_>, event: &str, key: &str, limit: u32) -> Result<Vec<(RunId, u32)>, Problem> {
+    tx.query(
+        "SELECT run_id, visit FROM run_signal_wait WHERE event = ?1 AND key = ?2 LIMIT ?3",
+        params![event, key, limit],
+        |r| Ok((r.get("run_id")?, r.get("visit")?)),
+    )
+}
+
+/// Keeps an event for a run that begins to wait for it later, and forgets those from before `old`.
+pub fn insert_signal(
+    tx: &Tx<'_>,
+    event: &str,
+    key: &str,
+    payload: &JsonValue,
+    old: Timestamp,
+) -> Result<(), Problem> {
+    let id = format!("sig_{}", crate::base::id::encode(tx.now(), tx.random()));
+    tx.execute(
+        "INSERT INTO run_signal (id, event, key, payload, received_at) VALUES (?1, ?2, ?3, ?4, ?5)",
+        params![id, event, key, Json(payload), tx.now()],
+    )?;
+    tx.execute(
+        "DELETE FROM run_signal WHERE id IN (SELECT id FROM run_signal WHERE received_at < ?1 LIMIT 200)",
+        params![old],
+    )?;
+    Ok(())
+}
+
+/// Takes the oldest event that was kept since `since`.
+pub fn take_signal(tx: &Tx<'_>, event: &str, key: &str, since: Timestamp) -> Result<Option<JsonValue>, Problem> {
+    let found: Option<(String, Json<JsonValue>)> = tx.query_opt(
+        "SELECT id, payload FROM run_signal WHERE event = ?1 AND key = ?2 AND received_at >= ?3
+         ORDER BY received_at LIMIT 1",
+        params![event, key, since],
+        |r| Ok((r.get("id")?, r.get("payload")?)),
+    )?;
+    let Some((id, payload)) = found else { return Ok(None) };
+    tx.execute("DELETE FROM run_signal WHERE id = ?1", params![id])?;
+    Ok(Some(payload.0))
 }

@@ -1,0 +1,347 @@
+//! What is wrong with the settings of a step.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::validate::{Check, is_name};
+use super::{
+    Action, Approver, ApprovalConfig, Escalation, ForeachConfig, HttpConfig, ParallelConfig, Pattern, Rule, TaskConfig,
+    TransformConfig, Variable, expression,
+};
+use crate::base::template;
+use crate::platform::script;
+
+/// The longest delay: ten years.
+const MAX_DELAY: u64 = 10 * 366 * 86_400;
+/// The longest time until something is overdue or expires: a year.
+const MAX_HOURS: u32 = 8_784;
+/// The longest time until an escalation: a year.
+const MAX_MINUTES: u32 = 527_040;
+/// Branches inside branches that are looked into.
+const MAX_NESTING: u32 = 5;
+/// The longest script.
+const MAX_SCRIPT: usize = 20_000;
+
+impl Action {
+    /// The first steps of the branches or the repetition that it opens.
+    pub fn opens(&self) -> Vec<&str> {
+        match self {
+            Self::Parallel(config) => config.branches.iter().map(String::as_str).collect(),
+            Self::Foreach(config) => vec![config.body.as_str()],
+            _ => Vec::new(),
+        }
+    }
+}
+
+impl Check<'_> {
+    fn templates(&mut self, path: &str, value: &Value) {
+        if let Err(e) = template::check_value(value) {
+            let path = if e.path.is_empty() { path.to_owned() } else { format!("{path}.{}", e.path) };
+            self.error(path, e.message);
+        }
+    }
+
+    fn expression(&mut self, path: &str, text: &str) {
+        if let Err(e) = expression::check(text) {
+            self.error(path, e.to_string());
+        }
+    }
+
+    fn variable(&mut self, path: &str, name: &str) {
+        if !self.definition.variables.iter().any(|v| v.name == name) {
+            self.error(path, format!("there is no variable {name}"));
+        }
+    }
+
+    fn filled(&mut self, path: &str, text: &str) {
+        if text.trim().is_empty() {
+            self.error(path, "expected a text");
+        }
+    }
+
+    pub(super) fn action(&mut self, path: &str, action: &Action) {
+        // Every text of the settings is a template, but for a script.
+        if !matches!(action, Action::Transform(_) | Action::Condition(_)) {
+            let config = serde_json::to_value(action).map(|mut whole| whole["config"].take()).unwrap_or_default();
+            self.templates(path, &config);
+        }
+        match action {
+            Action::Approval(c) => self.approval(path, c),
+            Action::Task(c) => self.task(path, c),
+            Action::Condition(c) => {
+                for (k, case) in c.cases.iter().enumerate() {
+                    self.expression(&format!("{path}.cases[{k}].when"), &case.when);
+                    self.outcome(&format!("{path}.cases[{k}].outcome"), &case.outcome);
+                }
+                self.outcome(&format!("{path}.default"), &c.default);
+            }
+            Action::Case(c) => {
+                self.expression(&format!("{path}.value"), &c.value);
+                for (k, case) in c.cases.iter().enumerate() {
+                    self.outcome(&format!("{path}.cases[{k}].outcome"), &case.outcome);
+                }
+                self.outcome(&format!("{path}.default"), &c.default);
+            }
+            Action::Set(c) => {
+                for name in c.values.keys() {
+                    self.variable(&format!("{path}.values.{name}"), name);
+                }
+            }
+            Action::Transform(c) => self.transform(path, c),
+            Action::Parallel(c) => self.parallel(path, c),
+            Action::Join(c) => self.rule(&format!("{path}.rule"), c.rule, None),
+            Action::Foreach(c) => self.foreach(path, c),
+            Action::Http(c) => self.http(path, c),
+            _ => self.more(path, action),
+        }
+    }
+
+    fn more(&mut self, path: &str, action: &Action) {
+        match action {
+            Action::Notification(c) if c.to.is_empty() => {
+                self.error(format!("{path}.to"), "expected at least one recipient");
+            }
+            Action::RoleGrant(c) if c.duration_days.as_ref().is_some_and(|d| d.is_outside(1..=3_660)) => {
+                self.error(format!("{path}.durationDays"), "expected 1 to 3660 days");
+            }
+            Action::DocumentRequest(c) if c.kind.trim().is_empty() => {
+                self.error(format!("{path}.documentType"), "expected a type of document");
+            }
+            Action::Delay(c) if c.seconds.is_outside(1..=MAX_DELAY) => {
+                self.error(format!("{path}.seconds"), format!("expected 1 to {MAX_DELAY}"));
+            }
+            Action::WaitUntil(c) => self.filled(&format!("{path}.until"), &c.until),
+            Action::WebhookWait(c) => {
+                self.filled(&format!("{path}.event"), &c.event);
+                self.filled(&format!("{path}.key"), &c.key);
+            }
+            Action::Subworkflow(c) => self.filled(&format!("{path}.workflow"), &c.workflow),
+            Action::Connector(c) => {
+                self.filled(&format!("{path}.connector"), &c.connector);
+                self.filled(&format!("{path}.command"), &c.command);
+            }
+            Action::UserCreate(c) => {
+                self.filled(&format!("{path}.email"), &c.email);
+                self.filled(&format!("{path}.displayName"), &c.display_name);
+            }
+            Action::IdentityLink(c) => {
+                self.filled(&format!("{path}.connector"), &c.connector);
+                self.filled(&format!("{path}.externalId"), &c.external_id);
+            }
+            Action::Consent(c) => {
+                self.filled(&format!("{path}.title"), &c.title);
+                self.filled(&format!("{path}.text"), &c.text);
+            }
+            Action::Invitation(c) => {
+                self.filled(&format!("{path}.email"), &c.email);
+                self.fields(&format!("{path}.form"), &c.form);
+                if !(1..=MAX_HOURS).contains(&c.valid_hours) {
+                    self.error(format!("{path}.validHours"), format!("expected 1 to {MAX_HOURS} hours"));
+                }
+            }
+            Action::VerifyContact(c) if !(1..=720).contains(&c.valid_hours) => {
+                self.error(format!("{path}.validHours"), "expected 1 to 720 hours");
+            }
+            _ => {}
+        }
+    }
+
+    fn outcome(&mut self, path: &str, outcome: &str) {
+        if matches!(outcome, "error" | "timeout") || !is_name(outcome) {
+            self.error(path, "expected a name other than error and timeout");
+        }
+    }
+
+    fn due(&mut self, path: &str, hours: Option<u32>) {
+        if hours.is_some_and(|h| !(1..=MAX_HOURS).contains(&h)) {
+            self.error(format!("{path}.dueHours"), format!("expected 1 to {MAX_HOURS} hours"));
+        }
+    }
+
+    fn approvers(&mut self, path: &str, approvers: &[Approver]) {
+        if approvers.is_empty() {
+            self.error(path, "nobody can decide; name at least one");
+        }
+        for (i, approver) in approvers.iter().enumerate() {
+            if let Approver::Expression(text) = approver {
+                self.expression(&format!("{path}[{i}].expression"), text);
+            }
+        }
+    }
+
+    fn rule(&mut self, path: &str, rule: Rule, of: Option<usize>) {
+        if let Rule::Quorum(n) = rule
+            && (n == 0 || of.is_some_and(|of| n as usize > of))
+        {
+            self.error(path, of.map_or("expected a quorum of 1 or more".to_owned(), |of| format!("expected a quorum of 1 to {of}")));
+        }
+    }
+
+    fn approval(&mut self, path: &str, c: &ApprovalConfig) {
+        self.filled(&format!("{path}.title"), &c.title);
+        self.due(path, c.due_hours);
+        if c.pattern == Pattern::Sequential {
+            if c.stages.is_empty() || c.stages.len() > 20 {
+                self.error(format!("{path}.stages"), "expected 1 to 20 stages");
+            }
+            if !c.approvers.is_empty() {
+                self.error(format!("{path}.approvers"), "a sequential approval names its approvers in stages");
+            }
+            for (i, stage) in c.stages.iter().enumerate() {
+                self.approvers(&format!("{path}.stages[{i}].approvers"), &stage.approvers);
+                self.rule(&format!("{path}.stages[{i}].rule"), stage.rule, None);
+            }
+        } else {
+            if !c.stages.is_empty() {
+                self.error(format!("{path}.stages"), "only a sequential approval has stages");
+            }
+            self.approvers(&format!("{path}.approvers"), &c.approvers);
+            self.rule(&format!("{path}.rule"), c.rule, None);
+        }
+        if let Some(escalation) = &c.escalation {
+            self.escalation(&format!("{path}.escalation"), escalation);
+        }
+    }
+
+    fn escalation(&mut self, path: &str, c: &Escalation) {
+        let within = |minutes: u32| (1..=MAX_MINUTES).contains(&minutes);
+        let range = format!("expected 1 to {MAX_MINUTES} minutes");
+        if c.remind_after_minutes.len() > 20 || !c.remind_after_minutes.iter().all(|m| within(*m)) {
+            self.error(format!("{path}.remindAfterMinutes"), format!("{range}, at most 20 times"));
+        }
+        if let Some(reassign) = &c.reassign {
+            if !within(reassign.after_minutes) {
+                self.error(format!("{path}.reassign.afterMinutes"), range.clone());
+            }
+            if !reassign.to.is_empty() {
+                self.approvers(&format!("{path}.reassign.to"), &reassign.to);
+            }
+        }
+        if let Some(last) = c.last {
+            if !within(last.after_minutes) {
+                self.error(format!("{path}.last.afterMinutes"), range);
+            }
+            if c.reassign.as_ref().is_some_and(|r| r.after_minutes >= last.after_minutes) {
+                self.error(format!("{path}.last.afterMinutes"), "expected a later time than that of reassign");
+            }
+        }
+    }
+
+    fn task(&mut self, path: &str, c: &TaskConfig) {
+        self.filled(&format!("{path}.title"), &c.title);
+        self.due(path, c.due_hours);
+        self.approvers(&format!("{path}.assignees"), &c.assignees);
+        self.fields(&format!("{path}.form"), &c.form);
+        for (i, name) in c.outputs.iter().enumerate() {
+            let path = format!("{path}.outputs[{i}]");
+            self.variable(&path, name);
+            if !c.form.iter().any(|f| f.name == *name) {
+                self.error(path, format!("there is no field {name}"));
+            }
+        }
+    }
+
+    /// Variables of a definition, or fields of a form.
+    pub(super) fn fields(&mut self, path: &str, fields: &[Variable]) {
+        let mut names = BTreeSet::new();
+        for (i, field) in fields.iter().enumerate() {
+            let path = format!("{path}[{i}]");
+            if !is_name(&field.name) {
+                self.error(format!("{path}.name"), "expected a letter, then letters, digits and underscores");
+            }
+            if !names.insert(&field.name) {
+                self.error(format!("{path}.name"), format!("{} is there twice", field.name));
+            }
+            if field.default.as_ref().is_some_and(|d| !field.kind.fits(d)) {
+                self.error(format!("{path}.default"), "expected a value of the variable's type");
+            }
+        }
+    }
+
+    fn transform(&mut self, path: &str, c: &TransformConfig) {
+        if c.script.trim().is_empty() || c.script.len() > MAX_SCRIPT {
+            self.error(format!("{path}.script"), format!("expected 1 to {MAX_SCRIPT} characters"));
+        } else if let Err(e) = script::check(&c.script) {
+            self.error(format!("{path}.script"), e.to_string());
+        }
+        if c.outputs.is_empty() {
+            self.error(format!("{path}.outputs"), "expected at least one variable");
+        }
+        for (i, name) in c.outputs.iter().enumerate() {
+            self.variable(&format!("{path}.outputs[{i}]"), name);
+        }
+    }
+
+    fn parallel(&mut self, path: &str, c: &ParallelConfig) {
+        if !(2..=20).contains(&c.branches.len()) {
+            self.error(format!("{path}.branches"), "expected 2 to 20 branches");
+        }
+        let mut meetings = BTreeSet::new();
+        for (i, branch) in c.branches.iter().enumerate() {
+            self.begins(&format!("{path}.branches[{i}]"), branch);
+            meetings.extend(self.meeting_of(branch, 0));
+        }
+        if meetings.len() > 1 {
+            let all: Vec<&str> = meetings.iter().map(String::as_str).collect();
+            self.error(format!("{path}.branches"), format!("branches meet at one join; these meet at {}", all.join(", ")));
+        }
+    }
+
+    /// The joins that a branch comes to, with those of branches inside it left out.
+    fn meeting_of(&self, branch: &str, depth: u32) -> BTreeSet<String> {
+        let (mut open, mut seen, mut found) = (vec![branch.to_owned()], BTreeSet::new(), BTreeSet::new());
+        while let Some(id) = open.pop() {
+            let Some(step) = self.definition.step(&id) else { continue };
+            if !seen.insert(id) {
+                continue;
+            }
+            match &step.action {
+                Action::Join(_) => {
+                    found.insert(step.id.clone());
+                }
+                Action::Parallel(inner) if depth < MAX_NESTING => {
+                    // What follows the inner meeting is this branch again.
+                    let inside: BTreeSet<String> = inner.branches.iter().flat_map(|b| self.meeting_of(b, depth + 1)).collect();
+                    for join in inside {
+                        let next = self.definition.step(&join).map(|s| s.transitions.as_slice()).unwrap_or_default();
+                        open.extend(next.iter().map(|t| t.to.clone()));
+                    }
+                    open.extend(step.transitions.iter().map(|t| t.to.clone()));
+                }
+                _ => open.extend(step.transitions.iter().map(|t| t.to.clone())),
+            }
+        }
+        found
+    }
+
+    fn begins(&mut self, path: &str, step: &str) {
+        if self.definition.step(step).is_none() {
+            self.error(path, format!("there is no step {step}"));
+        }
+    }
+
+    fn foreach(&mut self, path: &str, c: &ForeachConfig) {
+        self.expression(&format!("{path}.items"), &c.items);
+        self.begins(&format!("{path}.body"), &c.body);
+        if !(1..=50).contains(&c.max_parallel) {
+            self.error(format!("{path}.maxParallel"), "expected 1 to 50");
+        }
+    }
+
+    fn http(&mut self, path: &str, c: &HttpConfig) {
+        if !matches!(c.method.as_str(), "GET" | "POST" | "PUT" | "PATCH" | "DELETE") {
+            self.error(format!("{path}.method"), "expected GET, POST, PUT, PATCH or DELETE");
+        }
+        let plain = ["http://", "https://", "{{"].iter().any(|p| c.url.trim_start().starts_with(p));
+        if !plain {
+            self.error(format!("{path}.url"), "expected an address that begins with https:// or http://");
+        }
+        for name in c.headers.keys() {
+            let secret = ["authorization", "cookie", "proxy-authorization"].contains(&name.to_ascii_lowercase().as_str());
+            if secret || name.to_ascii_lowercase().contains("api-key") {
+                self.error(format!("{path}.headers.{name}"), "signs in; make a connector, which keeps secrets sealed");
+            }
+        }
+    }
+}
