@@ -159,14 +159,12 @@ impl Stores {
         let pool = config.database;
         let faults = armed(config);
         let business = Options {
-            path: file("tenure.db"),
             max: pool.max,
             min: pool.min,
             idle_timeout: pool.idle_timeout,
             acquire_timeout: pool.connection_timeout,
-            durability: Durability::Full,
-            geometry: Geometry::Plain,
             faults: Arc::clone(&faults),
+            ..Options::small(file("tenure.db"))
         };
         let queue = Options { geometry: Geometry::Shrinking, ..Options::small(file("queue.db")) };
         let logs =

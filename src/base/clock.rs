@@ -14,7 +14,8 @@ pub trait Clock: Send + Sync + std::fmt::Debug + 'static {
     /// The present instant.
     fn now(&self) -> Timestamp;
 
-    /// Ready once [`Clock::now`] is at or past `at`, never earlier.
+    /// Ready once [`Clock::now`] is at or past `at`, never earlier; except that a machine's clock which is
+    /// set back meanwhile prolongs no sleep. Whoever acts on an instant looks at the clock again.
     fn sleep_until(&self, at: Timestamp) -> Sleep;
 }
 

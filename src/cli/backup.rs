@@ -30,6 +30,9 @@ pub(super) struct BackupArgs {
     /// A file whose first line is the passphrase, at least 12 characters.
     #[arg(long)]
     passphrase_file: Option<PathBuf>,
+    /// Make it although files of documents are lost; it says which.
+    #[arg(long)]
+    without_lost_files: bool,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -105,7 +108,12 @@ pub(super) async fn make(config: Config, args: BackupArgs) -> ExitCode {
                 Some(slowly(move || keyring::seal_keys(&keys, &phrase)).await?)
             }
         };
-        let source = Source { data_dir: config.data_dir.clone(), checkpoints: checkpoints(&config), keys };
+        let source = Source {
+            data_dir: config.data_dir.clone(),
+            checkpoints: checkpoints(&config),
+            keys,
+            without_lost: args.without_lost_files,
+        };
         let list = ops::make(source, &args.file, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
         print_made(&args, &list);
         Ok(())
@@ -115,6 +123,9 @@ pub(super) async fn make(config: Config, args: BackupArgs) -> ExitCode {
 
 fn print_made(args: &BackupArgs, list: &List<About>) {
     let bytes: u64 = list.files.values().map(|m| m.size).sum();
+    for name in &list.about.lost_files {
+        eprintln!("not in it: {name}, which a document rests on, is lost");
+    }
     if args.json {
         println!("{}", json!({ "file": args.file, "about": list.about, "files": list.files.len(), "bytes": bytes }));
         return;
@@ -205,6 +216,9 @@ fn print_restored(
     println!("restored: the backup of {}, {} audit entries, checked; all sessions ended", about.created_at, about.audit_entries);
     if let Some(aside) = aside {
         println!("what was there before is in {}", aside.display());
+    }
+    for name in &about.lost_files {
+        println!("lost already when the backup was made: {name}, which a document rests on");
     }
     if about.has_keys && args.passphrase_file.is_none() {
         println!("the keys in the backup stay sealed; say --passphrase-file to take them");

@@ -320,9 +320,13 @@ pub(super) fn mode(path: &Path) -> u32 {
     std::fs::metadata(path).map_or(0, |m| m.mode())
 }
 
-/// Variables that are everywhere and are not ours.
+/// Variables that are everywhere and are not ours. The two of OpenSSL say where the machine's CAs are;
+/// the library that loads those reads them.
 fn is_foreign(name: &str) -> bool {
-    matches!(name, "PATH" | "HOME" | "USER" | "SHELL" | "TERM" | "LANG" | "PWD" | "TZ" | "HOSTNAME" | "POST")
+    matches!(
+        name,
+        "PATH" | "HOME" | "USER" | "SHELL" | "TERM" | "LANG" | "PWD" | "TZ" | "HOSTNAME" | "POST" | "SSL_CERT_FILE" | "SSL_CERT_DIR"
+    )
 }
 
 #[cfg(test)]
@@ -380,5 +384,14 @@ mod tests {
                 "TENURE_PORT: is not a variable of Tenure; did you mean PORT?"
             ]
         );
+    }
+
+    /// Where OpenSSL, curl and others find the machine's CAs is no misspelling of ours.
+    #[test]
+    fn well_known_variables_of_others_are_not_taken_for_misspelt() {
+        let foreign = ["SSL_CERT_FILE", "SSL_CERT_DIR"];
+        let mut r = Reader::new(foreign.map(|name| (name.to_owned(), "/etc/ssl/certs".to_owned())));
+        crate::config::Config::read(&mut r);
+        assert_eq!(r.misspelt(), []);
     }
 }

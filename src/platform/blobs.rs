@@ -53,6 +53,11 @@ impl BlobHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Where the file is below the folder of blobs.
+    pub fn place(&self) -> String {
+        format!("{}/{}", &self.0[..2], self.0)
+    }
 }
 
 /// The files of one data directory, which has one owner.
@@ -140,7 +145,7 @@ impl BlobStore {
     }
 
     fn path(&self, hash: &BlobHash) -> PathBuf {
-        self.0.dir.join(&hash.0[..2]).join(&hash.0)
+        self.0.dir.join(hash.place())
     }
 
     /// Writes what comes to the disk, piece by piece, at most `limit` bytes of it.

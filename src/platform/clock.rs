@@ -11,6 +11,11 @@ use crate::base::clock::{Clock, Sleep};
 use crate::base::id::Ids;
 use crate::base::time::Timestamp;
 
+/// A wall clock that is set forward is noticed after this time.
+const PIECE: Duration = Duration::from_secs(2);
+/// A wall clock that lags by more than this when a sleep should be over was set back.
+const SET_BACK: Duration = Duration::from_secs(2);
+
 /// The machine's clock.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemClock;
@@ -22,19 +27,29 @@ impl Clock for SystemClock {
         Timestamp::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
-    #[allow(clippy::disallowed_methods, reason = "the one place that sleeps by the machine's clock")]
     fn sleep_until(&self, at: Timestamp) -> Sleep {
-        Box::pin(async move {
-            // In pieces of a minute, so that a wall clock that is set forward is noticed.
-            loop {
-                let now = Self.now();
-                if now >= at {
-                    return;
-                }
-                let left = at.since(now).min(Duration::from_secs(60));
-                tokio::time::sleep(left).await;
-            }
-        })
+        Box::pin(sleep_by(|| Self.now(), at))
+    }
+}
+
+/// Sleeps until the wall clock `now` shows `at`. When that clock is set back meanwhile, only for as long
+/// as it would have taken otherwise.
+#[allow(clippy::disallowed_methods, reason = "the one place that sleeps by the machine's clock")]
+async fn sleep_by(now: impl Fn() -> Timestamp, at: Timestamp) {
+    let began = tokio::time::Instant::now();
+    let wanted = at.since(now());
+    loop {
+        let shown = now();
+        if shown >= at {
+            return;
+        }
+        let (left, passed) = (at.since(shown), began.elapsed());
+        if passed >= wanted && left > SET_BACK {
+            return;
+        }
+        // No longer than what is left by either clock; by the monotonic one nothing may be left.
+        let monotonic = wanted.checked_sub(passed).filter(|d| !d.is_zero()).unwrap_or(left);
+        tokio::time::sleep(left.min(monotonic).min(PIECE)).await;
     }
 }
 
@@ -179,7 +194,52 @@ impl Ids for SeededIds {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicI64;
+
     use super::*;
+
+    /// The machine's clock, as if somebody set it.
+    #[derive(Clone, Default)]
+    struct Wall(Arc<AtomicI64>);
+
+    impl Wall {
+        fn now(&self) -> Timestamp {
+            Timestamp::from_millis(SystemClock.now().as_millis() + self.0.load(Ordering::SeqCst))
+        }
+
+        /// Sleeps by this clock for `sleep`, and sets it by `set` meanwhile; answers what it shows then,
+        /// less what was slept for.
+        async fn sleep_while_set(&self, sleep: Duration, set: i64) -> i64 {
+            let (at, wall) = (self.now().plus(sleep), self.clone());
+            let mut sleep = Box::pin(sleep_by(move || wall.now(), at));
+            assert!(futures::poll!(&mut sleep).is_pending());
+            self.0.fetch_add(set, Ordering::SeqCst);
+            tokio::time::timeout(Duration::from_secs(15), sleep).await.expect("wakes");
+            self.now().as_millis() - at.as_millis()
+        }
+    }
+
+    const HOUR_MS: i64 = 3_600_000;
+
+    /// Or whoever waits a moment between two attempts would wait an hour.
+    #[tokio::test]
+    async fn a_sleep_goes_on_no_longer_because_the_clock_was_set_back() {
+        let early = Wall::default().sleep_while_set(Duration::from_millis(100), -HOUR_MS).await;
+        assert!((-HOUR_MS..-HOUR_MS + 10_000).contains(&early), "{early}");
+    }
+
+    #[tokio::test]
+    async fn a_clock_that_is_set_forward_ends_a_sleep_within_seconds() {
+        let late = Wall::default().sleep_while_set(Duration::from_secs(1_800), HOUR_MS).await;
+        assert!((HOUR_MS / 2..HOUR_MS / 2 + 10_000).contains(&late), "{late}");
+    }
+
+    /// Clocks are corrected by little all the time; an instant does not come early by that.
+    #[tokio::test]
+    async fn a_correction_of_the_clock_wakes_nobody_early() {
+        assert!(Wall::default().sleep_while_set(Duration::from_millis(100), -300).await >= 0);
+    }
 
     #[tokio::test]
     async fn sleepers_wake_when_the_clock_reaches_their_instant() {

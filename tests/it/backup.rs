@@ -35,6 +35,7 @@ struct Site {
     server: Server,
     cookie: String,
     csrf: String,
+    person: String,
 }
 
 impl Site {
@@ -48,7 +49,8 @@ impl Site {
         let cookie = made.headers()["set-cookie"].to_str().expect("text").split(';').next().expect("a pair").to_owned();
         let me: Value = made.json().await.expect("JSON");
         let csrf = me["csrfToken"].as_str().expect("a token").to_owned();
-        let site = Self { dir, data, server, cookie, csrf };
+        let person = me["person"]["id"].as_str().expect("a person").to_owned();
+        let site = Self { dir, data, server, cookie, csrf, person };
         let connector = json!({ "name": "HR", "kind": "http", "config": { "baseUrl": "http://127.0.0.1:9" },
             "secrets": { "token": "the connector's secret" } });
         assert_eq!(site.post("/api/connectors", &connector).await, 201);
@@ -65,6 +67,25 @@ impl Site {
         sent.await.expect("an answer").status().as_u16()
     }
 
+    /// Hands in a document with this file; answers where the file is in the data directory.
+    async fn hand_in(&self, content: &'static [u8]) -> String {
+        let ask = |method: &str, path: &str| {
+            http()
+                .request(method.parse().expect("a method"), format!("{}{path}", self.server.base))
+                .header("cookie", &self.cookie)
+                .header("x-csrf-token", &self.csrf)
+        };
+        let body = json!({ "type": "certificate", "personId": self.person,
+            "validFrom": "2020-01-01T00:00:00Z", "expiresAt": "2099-01-01T00:00:00Z" });
+        let made = ask("POST", "/api/documents").json(&body).send().await.expect("an answer");
+        let document: Value = made.json().await.expect("JSON");
+        let path = format!("/api/documents/{}/content?name=a.txt", document["id"].as_str().expect("an id"));
+        let put = ask("PUT", &path).header("content-type", "text/plain").body(content).send().await.expect("an answer");
+        let document: Value = put.json().await.expect("JSON");
+        let hash = document["file"]["sha256"].as_str().expect("a hash");
+        format!("blobs/{}/{hash}", &hash[..2])
+    }
+
     fn file(&self, name: &str, contents: &str) -> PathBuf {
         let path = self.dir.path().join(name);
         std::fs::write(&path, contents).expect("writes");
@@ -79,8 +100,7 @@ async fn a_lost_installation_comes_back_elsewhere_from_a_backup_and_its_keys() {
     let site = Site::start().await;
     let phrase = site.file("phrase", "an old passphrase\n");
     let file = site.dir.path().join("site.backup");
-    std::fs::create_dir_all(site.data.join("blobs/ab")).expect("a folder");
-    std::fs::write(site.data.join("blobs/ab/abcd"), b"a document").expect("writes");
+    let paper = site.hand_in(b"a document").await;
     let made = good(&run(
         &site.data,
         &["backup", text(&file), "--keys", "--passphrase-file", text(&phrase), "--json"],
@@ -104,7 +124,7 @@ async fn a_lost_installation_comes_back_elsewhere_from_a_backup_and_its_keys() {
     let restored = good(&run(&elsewhere, &["restore", text(&file), "--passphrase-file", text(&phrase), "--json"]));
     assert_eq!(restored["connectorsWithoutSecrets"], json!([]));
     assert_eq!(restored["formerFiles"], Value::Null);
-    assert_eq!(std::fs::read(elsewhere.join("blobs/ab/abcd")).expect("reads"), b"a document");
+    assert_eq!(std::fs::read(elsewhere.join(paper)).expect("reads"), b"a document");
     let db = elsewhere.join("tenure.db");
     let verdict = good(&run(&elsewhere, &["audit", "verify", "--json", "--db", text(&db)]));
     assert_eq!(verdict["fault"], Value::Null);
@@ -189,6 +209,44 @@ async fn a_damaged_backup_is_refused_and_half_a_restore_does_not_start() {
     assert!(String::from_utf8_lossy(&start.stderr).contains("was cut short"));
     assert!(run(&target, &["restore", text(&file), "--replace"]).status.success(), "doing it again mends it");
     assert_eq!(Server::start(&["serve"], &target, &[]).await.terminate(), 0);
+}
+
+/// The names in a backup that begin with `blobs/`.
+fn blobs_in(file: &Path) -> Vec<String> {
+    let bytes = std::fs::read(file).expect("reads");
+    let mut archive = tar::Archive::new(bytes.as_slice());
+    let names = archive.entries().expect("members").map(|e| {
+        e.expect("a member").path().expect("a name").to_str().expect("UTF-8").to_owned()
+    });
+    names.filter(|name| name.starts_with("blobs/")).collect()
+}
+
+/// Neither what an upload left behind nor less than what documents rest on: a file that is lost is
+/// told, and the rest can be backed up all the same.
+#[tokio::test]
+async fn a_backup_has_exactly_the_files_that_its_database_names() {
+    let site = Site::start().await;
+    let (one, two) = (site.hand_in(b"one").await, site.hand_in(b"two").await);
+    let stray = format!("blobs/ab/ab{}", "0".repeat(62));
+    std::fs::create_dir_all(site.data.join("blobs/ab")).expect("a folder");
+    std::fs::write(site.data.join(&stray), b"left behind").expect("writes");
+    std::fs::write(site.data.join("blobs/tmp/7.part"), b"half").expect("writes");
+    let mut named = vec![one.clone(), two.clone()];
+    named.sort();
+    let whole = site.dir.path().join("whole.backup");
+    good(&run(&site.data, &["backup", text(&whole), "--json"]));
+    assert_eq!(blobs_in(&whole), named);
+
+    let part = site.dir.path().join("part.backup");
+    std::fs::write(site.data.join(&two), b"another size").expect("writes");
+    refused(&run(&site.data, &["backup", text(&part)]), &two);
+    std::fs::remove_file(site.data.join(&two)).expect("removes");
+    refused(&run(&site.data, &["backup", text(&part)]), &two);
+    assert!(!part.exists(), "no backup was made");
+    let made = run(&site.data, &["backup", text(&part), "--without-lost-files", "--json"]);
+    assert!(String::from_utf8_lossy(&made.stderr).contains(&two), "what is not in it is told");
+    assert_eq!(good(&made)["about"]["lostFiles"], json!([two]));
+    assert_eq!(blobs_in(&part), [one]);
 }
 
 /// A database that is damaged or tampered with makes no backup, and the reason says so.

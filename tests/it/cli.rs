@@ -271,6 +271,41 @@ fn a_verification_of_what_holds_no_log_cannot_tell_and_says_why() {
     assert_eq!(listing(dir.path()), before);
 }
 
+/// All that read the log again say the same of one that was emptied: even a new one has an entry.
+#[tokio::test]
+async fn an_emptied_log_is_sound_to_nobody() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let data = dir.path().join("data");
+    let server = Server::start(&["serve"], &data, &[]).await;
+    let create = ["user", "create", "--email", "a@example.org", "--name", "A", "--role", "admin", "--json"];
+    assert!(run(&data, &create, "").status.success());
+    let token = run(&data, &["token", "create", "--user", "a@example.org"], "");
+    let db = rusqlite::Connection::open(data.join("tenure.db")).expect("opens");
+    db.busy_timeout(std::time::Duration::from_secs(5)).expect("waits");
+    db.execute_batch(
+        "DROP TRIGGER audit_log_no_delete; DROP TRIGGER IF EXISTS audit_state_no_delete;
+         DELETE FROM audit_state; DELETE FROM audit_log;",
+    )
+    .expect("tampers");
+    drop(db);
+    let asked = crate::support::http()
+        .post(format!("{}/api/audit/verify", server.base))
+        .bearer_auth(String::from_utf8_lossy(&token.stdout).trim())
+        .send()
+        .await
+        .expect("an answer");
+    assert_eq!(asked.status(), 200);
+    let told: Value = asked.json().await.expect("JSON");
+    let by_command = verify(&data.join("tenure.db"));
+    assert_eq!(by_command.status.code(), Some(1), "{}", String::from_utf8_lossy(&by_command.stderr));
+    assert_eq!(serde_json::from_slice::<Value>(&by_command.stdout).expect("JSON"), told);
+    assert_eq!((&told["rows"], &told["fault"]["seq"], &told["fault"]["kind"]), (&0.into(), &1.into(), &"gap".into()));
+    let doctor = run(&data, &["doctor", "--json"], "");
+    assert!(String::from_utf8_lossy(&doctor.stdout).contains("entry 1 (gap)"), "{}", String::from_utf8_lossy(&doctor.stdout));
+    let backup = run(&data, &["backup", dir.path().join("b").to_str().expect("UTF-8")], "");
+    assert!(String::from_utf8_lossy(&backup.stderr).contains("entry 1 (gap)"), "{}", String::from_utf8_lossy(&backup.stderr));
+}
+
 /// A point that is armed is really met: the process dies there, and what was committed stays.
 #[test]
 fn an_armed_fault_point_ends_the_process_before_or_after_the_commit() {

@@ -90,6 +90,18 @@ impl Site {
     }
 }
 
+/// What failed without saying why is a group of its own, which can be asked for as any other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn jobs_that_failed_without_a_reason_are_a_group() {
+    let site = Site::with_failed(&[("", 3), ("The mailbox is full.", 2)]).await;
+    let groups = site.get("/api/jobs/errors").await;
+    assert_eq!((&groups["items"][0]["group"], &groups["items"][0]["count"]), (&json!(""), &json!(3)), "{groups}");
+    let found = site.get("/api/jobs?state=failed&group=").await;
+    assert_eq!(found["items"].as_array().expect("a list").len(), 3, "{found}");
+    let ask = json!({ "action": "remove", "dryRun": true, "filter": { "state": "failed", "group": "" } });
+    assert_eq!(site.post("/api/jobs/bulk", &ask).await, (200, json!({ "matched": 3 })));
+}
+
 /// Reasons that differ in a number are one group; a group is acted on as a whole, on exactly as many
 /// jobs as were seen, in one audited act.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import type { Page } from '@playwright/test';
 import { faultsOf } from './axe';
-import { expect, open, signIn, test } from './fixtures';
+import { EMAILS, expect, open, PASSWORD, signIn, test } from './fixtures';
 
 const PDF = { name: 'Zertifikat März.pdf', mimeType: 'application/pdf', buffer: Buffer.from('%PDF-1.7 of a certificate') };
 
@@ -69,4 +70,75 @@ test('whoever neither is the subject nor handed it in is offered no upload', asy
   await open(page, `/documents?id=${id}`);
   await expect(panelOf(page).getByText('None yet')).toBeVisible();
   await expect(panelOf(page).getByRole('button', { name: /^Choose/ })).toHaveCount(0);
+});
+
+/** Hands in another file for a document of Ada's, from a browser of her own. */
+async function handIn(page: Page, id: string, text: string): Promise<void> {
+  const url = process.env.TENURE_URL!;
+  const ada = await page.context().browser()!.newContext({ baseURL: url });
+  const signedIn = await ada.request.post(`${url}/api/auth/login`, {
+    data: { email: EMAILS.ada, password: PASSWORD },
+    headers: { origin: url },
+  });
+  const { csrfToken } = (await signedIn.json()) as { csrfToken: string };
+  const answer = await ada.request.put(`${url}/api/documents/${id}/content?name=certificate.txt`, {
+    data: Buffer.from(text),
+    headers: { origin: url, 'x-csrf-token': csrfToken, 'content-type': 'text/plain' },
+  });
+  expect(answer.status(), await answer.text()).toBe(200);
+  await ada.close();
+}
+
+for (const theme of ['light', 'dark'] as const) {
+  test(`what is approved is the file that the reviewer saw, in the ${theme} theme`, async ({ page }) => {
+    await page.emulateMedia({ colorScheme: theme });
+    const id = await submitted(page, await signIn(page, 'ada'));
+    await handIn(page, id, 'the first');
+    await signIn(page, 'mona');
+    await open(page, `/documents?id=${id}`);
+    const panel = panelOf(page);
+    await expect(panel.getByText('text, 9 B')).toBeVisible();
+    expect(await faultsOf(page)).toEqual([]);
+    await panel.getByRole('button', { name: 'Reject' }).click();
+    await expect(panel.getByText('Say why you reject it.')).toBeVisible();
+
+    await handIn(page, id, 'another one');
+    await expect(panel.getByRole('alert')).toContainText('The file has changed');
+    await expect(panel.getByRole('button', { name: 'Approve' })).toBeDisabled();
+    expect(await faultsOf(page)).toEqual([]);
+    await panel.getByRole('button', { name: 'I have looked at the new file' }).press('Enter');
+
+    const sent = page.waitForRequest((request) => request.url().endsWith(`/api/documents/${id}/approve`));
+    await panel.getByRole('button', { name: 'Approve' }).press('Enter');
+    const hash = createHash('sha256').update('another one').digest('hex');
+    expect((await sent).postDataJSON()).toEqual({ reason: null, sha256: hash });
+    await expect(panel.getByText('Approved').first()).toBeVisible();
+    await expect(panel.getByRole('button', { name: 'Approve' })).toHaveCount(0);
+    expect(await faultsOf(page)).toEqual([]);
+  });
+}
+
+test('a file that came between the look and the approval is not approved', async ({ page, watch }) => {
+  const id = await submitted(page, await signIn(page, 'ada'));
+  await handIn(page, id, 'the first');
+  await signIn(page, 'mona');
+  await open(page, `/documents?id=${id}`);
+  const panel = panelOf(page);
+  await expect(panel.getByText('text, 9 B')).toBeVisible();
+  watch.allow(/status of 409/);
+  // The new file arrives while the approval is on its way.
+  await page.route('**/approve', async (route) => {
+    await handIn(page, id, 'another one');
+    await route.continue();
+  });
+  await panel.getByRole('button', { name: 'Approve' }).click();
+  await expect(panel.getByText(/not the one that you looked at/)).toBeVisible();
+  await expect(panel.getByRole('button', { name: 'Approve' })).toBeDisabled();
+});
+
+test('nobody is offered to review what is their own', async ({ page }) => {
+  const id = await submitted(page, await signIn(page, 'mona'));
+  await open(page, `/documents?id=${id}`);
+  await expect(panelOf(page).getByText('None yet')).toBeVisible();
+  await expect(panelOf(page).getByRole('button', { name: 'Approve' })).toHaveCount(0);
 });

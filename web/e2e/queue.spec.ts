@@ -106,3 +106,14 @@ test('a schedule runs now, asked for by keyboard', async ({ page }) => {
   await expect(page.getByText(/runs as soon as a worker is free$/)).toBeVisible();
   await expect(button).toBeFocused();
 });
+
+// The last one: it leaves no failed mail to others.
+test('removing all failed jobs by keyboard leaves the focus at the heading', async ({ page }) => {
+  await allMailsFailed(page, await signIn(page, 'admin'));
+  await open(page, '/jobs?state=failed');
+  await page.getByRole('button', { name: 'Remove all…' }).press('Enter');
+  const dialog = page.getByRole('dialog', { name: 'Remove all that match?' });
+  await dialog.getByRole('button', { name: /^Remove: \d+ jobs$/ }).press('Enter');
+  await expect(page.getByText('No job has failed')).toBeVisible();
+  await expect(page.getByRole('heading', { name: 'Jobs', level: 1 })).toBeFocused();
+});

@@ -1,6 +1,7 @@
 import { fireEvent, render, screen, waitFor, within } from '@testing-library/svelte';
 import { QueryClient } from '@tanstack/svelte-query';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { navigate } from '../src/lib/router';
 import { session } from '../src/lib/session.svelte';
 import type { BulkProgress, Job, JobAttempt, JobErrorGroup, QueueInfo, Schedule } from '../src/lib/types';
 import { BULK, bulkFilter, bulkPossible, outcome } from '../src/pages/jobs/bulk';
@@ -137,6 +138,26 @@ describe('error groups', () => {
     expect(asked('/api/jobs')[0]).toContain('group=no+route+to+%23');
   });
 
+  it('without a reason are a group like any other', async () => {
+    const silent: JobErrorGroup = { ...group, group: '', count: 3, sample: '' };
+    serve({ 'GET /api/jobs/errors': { items: [group, silent] }, 'POST /api/jobs/bulk': { matched: 3 } });
+    show(Jobs, '/jobs?state=failed');
+    const table = await screen.findByRole('table', { name: 'Error groups' });
+    const href = within(table).getByRole('link', { name: 'No reason was given' }).getAttribute('href')!;
+    expect(Object.fromEntries(new URL(href, 'http://x').searchParams)).toEqual({ state: 'failed', name: 'send-mail', group: '' });
+    navigate(href);
+    await waitFor(() => expect(asked('/api/jobs').at(-1)).toBe('/api/jobs?state=failed&name=send-mail&group='));
+    expect(await screen.findByRole('link', { name: 'Only one kind of error ✕' })).toBeTruthy();
+    const chosen = within(screen.getByRole('table', { name: 'Error groups' })).getByRole('link', { name: 'No reason was given' });
+    expect(chosen.getAttribute('aria-current')).toBe('true');
+    expect(chosen.getAttribute('href')).toBe('/jobs?state=failed');
+    // Nor does an action on the group reach beyond it.
+    await fireEvent.click(await screen.findByRole('button', { name: 'Remove all…' }));
+    await screen.findByRole('button', { name: 'Remove: 3 jobs' });
+    expect(posted('/api/jobs/bulk')).toEqual([{ action: 'remove', filter: { state: 'failed', name: 'send-mail', group: '' }, dryRun: true }]);
+    expect(within(screen.getByRole('dialog')).getByText('No reason was given')).toBeTruthy();
+  });
+
   it('are not shown among jobs of other states', async () => {
     serve({});
     show(Jobs, '/jobs?state=completed');
@@ -164,6 +185,40 @@ describe('a bulk action', () => {
       { action: 'retry', filter, expectedCount: 40 },
     ]);
     expect(window.location.search).toContain('bulk=job_9');
+  });
+
+  it('that empties the list leaves the focus at the heading', async () => {
+    let left = [job];
+    serve({
+      'GET /api/jobs': () => ({ items: left, nextCursor: null }),
+      'POST /api/jobs/bulk': ({ body }: Sent) => ((body as { dryRun?: true }).dryRun ? { matched: 1 } : { id: 'job_9', matched: 1 }),
+      'GET /api/jobs/bulk/job_9': () => {
+        left = [];
+        return { ...running, total: 1, seen: 1, changed: 1, finishedAt: AT };
+      },
+    });
+    show(Jobs, '/jobs?state=failed');
+    const opener = await screen.findByRole('button', { name: 'Retry all…' });
+    opener.focus();
+    await fireEvent.click(opener);
+    const begin = await screen.findByRole('button', { name: 'Retry: 1 job' });
+    begin.focus();
+    await fireEvent.click(begin);
+    await screen.findByText('No job has failed');
+    await waitFor(() => expect(document.activeElement).toBe(screen.getByRole('heading', { name: 'Jobs', level: 1 })));
+  });
+
+  it('leaves the focus where it is when it was elsewhere as the list became empty', async () => {
+    let left = [job];
+    serve({ 'GET /api/jobs': () => ({ items: left, nextCursor: null }) });
+    show(Jobs, '/jobs?state=failed');
+    await screen.findByRole('button', { name: 'Retry all…' });
+    const search = screen.getByRole('searchbox', { name: 'Search jobs' });
+    search.focus();
+    left = [];
+    await client.invalidateQueries();
+    await screen.findByText('No job has failed');
+    expect(document.activeElement).toBe(search);
   });
 
   it('is asked about anew when another number matches', async () => {
@@ -239,7 +294,8 @@ describe('a bulk action', () => {
     expect(bulkPossible('')).toEqual([]);
     expect(BULK.remove.effect('completed')).toContain('record');
     expect(BULK.remove.effect('failed')).toContain('not done');
-    expect(bulkFilter({ state: 'failed', name: '', q: 'a', group: '' })).toEqual({ state: 'failed', q: 'a' });
+    expect(bulkFilter({ state: 'failed', name: '', q: 'a', group: null })).toEqual({ state: 'failed', q: 'a' });
+    expect(bulkFilter({ state: 'failed', name: '', q: '', group: '' })).toEqual({ state: 'failed', group: '' });
     expect(outcome({ ...running, changed: 40 })).toBe('40 of 40 jobs start over.');
   });
 });

@@ -50,11 +50,12 @@ pub async fn verify_chain(store: &Store) -> Result<Verdict, Problem> {
         let last = page.len() < PAGE as usize;
         for (leaf, states) in &page {
             if let Err(fault) = walk.step(leaf, states) {
-                return Ok(Verdict { rows: walk.rows, erased: walk.erased, fault: Some(fault) });
+                return Ok(walk.verdict(Some(fault)));
             }
         }
         if last {
-            return Ok(Verdict { rows: walk.rows, erased: walk.erased, fault: None });
+            let fault = walk.finish().err();
+            return Ok(walk.verdict(fault));
         }
     }
 }
@@ -101,6 +102,19 @@ impl Walk {
         self.prev = hash;
         self.rows = expected;
         Ok(())
+    }
+
+    /// Checks that there was a row at all: what was emptied has no link that could be broken.
+    pub fn finish(&self) -> Result<(), Fault> {
+        if self.rows > 0 {
+            return Ok(());
+        }
+        let detail = "the log is empty; even a new one has an entry that names it".to_owned();
+        Err(Fault { seq: 1, kind: "gap", detail })
+    }
+
+    fn verdict(&self, fault: Option<Fault>) -> Verdict {
+        Verdict { rows: self.rows, erased: self.erased, fault }
     }
 
     fn check_state(

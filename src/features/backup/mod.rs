@@ -3,6 +3,8 @@
 //! # Invariants
 //! - A backup is made from one moment of the database, and only from a sound one: its pages, its
 //!   references and its audit chain are checked in the copy before the file gets its name.
+//! - It has exactly the files that the copied database names. One that a document rests on and that is
+//!   lost is refused by name, unless the backup was asked for without it; then the backup says so.
 //! - A restore checks all of it again before anything in the data directory is touched, and moves what
 //!   is there aside instead of deleting it.
 //! - A restore that was cut short is noticed: the server does not start on half of one.
@@ -40,6 +42,9 @@ pub struct About {
     pub audit_head: String,
     /// Whether the keys are in it, sealed under a passphrase.
     pub has_keys: bool,
+    /// Files of documents that were lost when it was made, and that it is therefore without.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost_files: Vec<String>,
 }
 
 impl About {

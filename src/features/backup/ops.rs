@@ -17,6 +17,7 @@ use crate::base::time::Timestamp;
 use crate::features::audit::verify::verify_chain;
 use crate::features::audit::{self, Entry, encode_hash};
 use crate::platform::archive::{self, List};
+use crate::platform::blobs::BlobHash;
 use crate::platform::store::{Store, Tx, find_damage, snapshot};
 
 /// The database in the data directory and in the archive.
@@ -42,6 +43,8 @@ pub struct Source {
     pub checkpoints: PathBuf,
     /// The keys, sealed already; left out when absent.
     pub keys: Option<Vec<u8>>,
+    /// Whether files that are lost are left out; otherwise they are refused.
+    pub without_lost: bool,
 }
 
 fn fault(path: &Path, e: &io::Error) -> Problem {
@@ -102,12 +105,19 @@ async fn make_in(
     let (from, into) = (source.data_dir.join(DATABASE), copy.clone());
     let created_at = clock.now();
     blocking(move || snapshot(&from, &into)).await?;
-    let (audit_entries, audit_head) = check(&copy, clock, ids).await.map_err(|p| match p {
+    let (audit_entries, audit_head) = check(&copy, clock.clone(), ids.clone()).await.map_err(|p| match p {
         Problem::Internal(_) => p,
         other => Problem::refused(format!("{other} No backup was made of it; run tenure doctor.")),
     })?;
-    let mut files = BTreeMap::from([(DATABASE.to_owned(), copy)]);
-    list_files(&source.data_dir.join("blobs"), "blobs", &mut files)?;
+    let store = Store::open_read_only(&copy, clock, ids)?;
+    let named = store.read(store::list_blobs).await?;
+    store.close().await;
+    let folder = source.data_dir.join("blobs");
+    let (mut files, lost_files) = blocking(move || Ok(find_blobs(&folder, named))).await?;
+    if !lost_files.is_empty() && !source.without_lost {
+        return Err(lost(&lost_files));
+    }
+    files.insert(DATABASE.to_owned(), copy);
     list_files(&source.checkpoints, "checkpoints", &mut files)?;
     let has_keys = source.keys.is_some();
     if let Some(keys) = source.keys {
@@ -116,12 +126,43 @@ async fn make_in(
         files.insert(KEYS.to_owned(), path);
     }
     let version = env!("CARGO_PKG_VERSION").to_owned();
-    let about = About { format: FORMAT, version, created_at, audit_entries, audit_head, has_keys };
+    let about = About { format: FORMAT, version, created_at, audit_entries, audit_head, has_keys, lost_files };
     let packed = scratch.join("packed");
     let target = packed.clone();
     let list = blocking(move || archive::pack(&target, about, &files)).await?;
     std::fs::rename(&packed, to).map_err(|e| fault(to, &e))?;
     Ok(list)
+}
+
+/// The files of what the database names, by their names in the archive; and those that are lost, or not
+/// what was kept, although a document rests on them.
+fn find_blobs(folder: &Path, named: Vec<(String, u64, bool)>) -> (BTreeMap<String, PathBuf>, Vec<String>) {
+    let (mut files, mut lost) = (BTreeMap::new(), Vec::new());
+    for (hash, size, used) in named {
+        let place = BlobHash::parse(&hash).map_or(hash, |h| h.place());
+        let path = folder.join(&place);
+        let name = format!("blobs/{place}");
+        let whole = path.symlink_metadata().is_ok_and(|m| m.is_file() && m.len() == size);
+        if whole {
+            files.insert(name, path);
+        } else if used {
+            lost.push(name);
+        }
+        // What nothing rests on any more may have gone since the copy was made.
+    }
+    (files, lost)
+}
+
+/// Says which files are lost, the first of many.
+fn lost(files: &[String]) -> Problem {
+    const SHOWN: usize = 10;
+    let mut shown = files.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if files.len() > SHOWN {
+        shown.push_str(&format!(" and {} more", files.len() - SHOWN));
+    }
+    Problem::refused(format!(
+        "Documents rest on files that are missing in the data directory or have another size: {shown}. No backup was made. Bring them back from an older backup, or say --without-lost-files to back up the rest."
+    ))
 }
 
 /// Runs what reads and writes whole files away from the threads that answer.

@@ -1,12 +1,16 @@
 //! How every connection is set up, and the proof that the settings took.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 use super::error::from_sqlite;
 use crate::base::problem::Problem;
+
+/// How long a connection waits for the lock of another one.
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_millis(5_000);
 
 /// What a COMMIT waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +60,7 @@ pub(super) fn configure(conn: &Connection, durability: Durability, writer: bool)
         Durability::Normal => "NORMAL",
     };
     conn.execute_batch(&format!(
-        "PRAGMA busy_timeout=5000;
+        "PRAGMA busy_timeout={};
          PRAGMA journal_mode=WAL;
          PRAGMA synchronous={sync};
          PRAGMA foreign_keys=ON;
@@ -65,7 +69,8 @@ pub(super) fn configure(conn: &Connection, durability: Durability, writer: bool)
          PRAGMA cell_size_check=ON;
          PRAGMA temp_store=MEMORY;
          PRAGMA mmap_size=0;
-         PRAGMA journal_size_limit=67108864;"
+         PRAGMA journal_size_limit=67108864;",
+        BUSY_TIMEOUT.as_millis()
     ))?;
     conn.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
     conn.set_prepared_statement_cache_capacity(128);

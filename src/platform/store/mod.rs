@@ -60,6 +60,8 @@ pub struct Options {
     pub idle_timeout: Duration,
     /// How long a caller waits for a connection or the writer.
     pub acquire_timeout: Duration,
+    /// After this time without work the writer folds the write-ahead log into the file and empties it.
+    pub idle_fold: Duration,
     /// What a COMMIT waits for.
     pub durability: Durability,
     /// Whether a new file gives freed pages back (incremental vacuum).
@@ -77,6 +79,7 @@ impl Options {
             min: 2,
             idle_timeout: Duration::from_secs(30),
             acquire_timeout: Duration::from_secs(5),
+            idle_fold: Duration::from_secs(2),
             durability: Durability::Full,
             geometry: Geometry::Plain,
             faults: Arc::default(),
@@ -132,6 +135,7 @@ impl Store {
                 ids: ids.clone(),
                 journal,
                 acquire_timeout: options.acquire_timeout,
+                idle_fold: options.idle_fold,
                 doorbell: Arc::clone(&doorbell),
                 faults: Arc::clone(&options.faults),
             },

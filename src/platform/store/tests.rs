@@ -14,11 +14,17 @@ struct Fixture {
 }
 
 fn open(max: u32, min: u32, timeout_ms: u64) -> Fixture {
+    // No test waits for as long as it takes until an idle writer folds its log.
+    open_with(max, min, timeout_ms, Duration::from_secs(600))
+}
+
+fn open_with(max: u32, min: u32, timeout_ms: u64, idle_fold: Duration) -> Fixture {
     let dir = tempfile::tempdir().expect("a folder");
     let mut options = Options::small(dir.path().join("t.db"));
     options.max = max;
     options.min = min;
     options.acquire_timeout = Duration::from_millis(timeout_ms);
+    options.idle_fold = idle_fold;
     let migrations = MigrationSet::of(vec![Migration {
         version: 1,
         name: "t".to_owned(),
@@ -317,4 +323,66 @@ async fn a_disk_that_fills_up_in_a_batch_keeps_what_was_answered_and_nothing_els
         .await
         .expect("room again");
     f.store.write(|tx| insert(tx, "after")).await.expect("heals by itself");
+}
+
+fn size_of_log(store: &Store) -> u64 {
+    let mut path = store.path().as_os_str().to_owned();
+    path.push("-wal");
+    std::fs::metadata(path).expect("a write-ahead log").len()
+}
+
+/// Until the write-ahead log is empty.
+async fn emptied(store: &Store) {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let empty = async {
+        while size_of_log(store) > 0 {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), empty).await.expect("an idle writer empties its log");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_writer_empties_its_write_ahead_log_after_each_burst() {
+    let f = open_with(3, 1, 5_000, Duration::from_millis(20));
+    emptied(&f.store).await;
+    for burst in 0..3 {
+        let body = format!("{burst} {}", "x".repeat(3_000_000));
+        f.store.write(move |tx| insert(tx, &body)).await.expect("writes");
+        emptied(&f.store).await;
+    }
+    assert_eq!(count(&f.store).await, 3);
+}
+
+/// A reader keeps the log from being emptied: nobody waits for it, and it is tried again afterwards.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_in_the_way_of_an_idle_writer_delays_no_write() {
+    let f = open_with(3, 1, 300, Duration::from_millis(10));
+    f.store.write(|tx| insert(tx, "before")).await.expect("writes");
+    let (release, held) = std::sync::mpsc::channel::<()>();
+    let (ready, is_ready) = tokio::sync::oneshot::channel();
+    let store = f.store.clone();
+    let reader = tokio::spawn(async move {
+        store
+            .read(move |tx| {
+                let before: i64 = tx.scalar("SELECT count(*) FROM t", params![])?;
+                let _ = ready.send(());
+                let _ = held.recv();
+                let after: i64 = tx.scalar("SELECT count(*) FROM t", params![])?;
+                Ok((before, after))
+            })
+            .await
+    });
+    is_ready.await.expect("the reader holds its snapshot");
+    f.store.write(|tx| insert(tx, "first")).await.expect("writes");
+    for n in 0..5 {
+        // Longer than the writer waits before it folds, so that a fold is tried in between.
+        tokio::time::timeout(Duration::from_millis(40), std::future::pending::<()>()).await.expect_err("waits");
+        f.store.write(move |tx| insert(tx, &n.to_string())).await.expect("no write waits for a reader");
+    }
+    assert!(size_of_log(&f.store) > 0, "what the reader sees is still there");
+    drop(release);
+    assert_eq!(reader.await.expect("joins").expect("reads"), (1, 1));
+    emptied(&f.store).await;
+    assert_eq!(count(&f.store).await, 7);
 }

@@ -4,7 +4,11 @@
 //! forms while the previous one syncs; nobody waits for company. On FULL, IOERR and NOMEM SQLite may
 //! roll back the whole transaction, after which the next closure would commit alone: so after each
 //! failed closure the writer asks whether the transaction is still there.
+//!
+//! A writer that was idle for a while folds the write-ahead log into the file and empties it. It waits
+//! for no reader; what one keeps from being folded is tried again after the next pause.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -14,6 +18,7 @@ use rusqlite::Connection;
 use serde::Serialize;
 use tokio::sync::{Notify, oneshot};
 
+use super::connection::BUSY_TIMEOUT;
 use super::error::{from_sqlite, is_sync_failure};
 use super::journal::{Draft, Journal};
 use super::pool::in_snapshot;
@@ -42,6 +47,7 @@ pub(super) struct Setup {
     pub(super) ids: SharedIds,
     pub(super) journal: Option<Arc<dyn Journal>>,
     pub(super) acquire_timeout: Duration,
+    pub(super) idle_fold: Duration,
     pub(super) doorbell: Arc<Notify>,
     pub(super) faults: Arc<Faults>,
 }
@@ -148,7 +154,8 @@ impl Writer {
         let shared = Arc::new(Shared::default());
         let (end, ended) = oneshot::channel();
         let timeout = setup.acquire_timeout;
-        let worker = Worker { conn, setup, shared: Arc::clone(&shared) };
+        // What the migrations wrote stands in the log, too.
+        let worker = Worker { conn, setup, shared: Arc::clone(&shared), log_grew: Cell::new(true) };
         std::thread::Builder::new()
             .name("tenure-writer".to_owned())
             .spawn(move || {
@@ -291,6 +298,8 @@ struct Worker {
     conn: Connection,
     setup: Setup,
     shared: Arc<Shared>,
+    /// Whether something was committed since the write-ahead log was last empty.
+    log_grew: Cell<bool>,
 }
 
 impl Worker {
@@ -314,6 +323,25 @@ impl Worker {
         }
     }
 
+    /// Empties the write-ahead log, unless somebody is in the way: then it is for the next pause.
+    fn fold_idle(&self) {
+        let empty = || -> rusqlite::Result<bool> {
+            // A write may come at any moment, so that nothing is waited for.
+            self.conn.busy_timeout(Duration::ZERO)?;
+            let busy = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |r| r.get::<_, bool>(0));
+            self.conn.busy_timeout(BUSY_TIMEOUT)?;
+            Ok(!busy?)
+        };
+        match empty() {
+            Ok(emptied) => self.log_grew.set(!emptied),
+            Err(e) => {
+                // Once per burst of writes: a disk that is full stays so for a while.
+                self.log_grew.set(false);
+                tracing::warn!(error = %e, "the write-ahead log was not emptied while idle");
+            }
+        }
+    }
+
     /// Blocks until there is work; false when there will be none any more.
     fn wait_for_work(&self) -> bool {
         let mut queue = self.shared.lock();
@@ -329,7 +357,18 @@ impl Worker {
             if queue.closing {
                 return false;
             }
-            queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            if !self.log_grew.get() {
+                queue = self.shared.wake.wait(queue).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            }
+            let woken = self.shared.wake.wait_timeout(queue, self.setup.idle_fold);
+            let (back, waited) = woken.unwrap_or_else(PoisonError::into_inner);
+            queue = back;
+            if waited.timed_out() && queue.len() == 0 && !queue.closing {
+                drop(queue);
+                self.fold_idle();
+                queue = self.shared.lock();
+            }
         }
     }
 
@@ -447,6 +486,7 @@ impl Worker {
             batch.fail(&from_sqlite(&e, "COMMIT"));
             return;
         }
+        self.log_grew.set(true);
         let told = self.hit(&batch, "writer:after_commit");
         let size = batch.ran.len() as u64;
         self.shared.batches.fetch_add(1, Ordering::Relaxed);

@@ -1,7 +1,10 @@
 // The one place that talks to the server: cookies, the CSRF header, problem documents, idempotency keys.
 import type { FieldFault } from './types';
 
-export type QueryValue = string | number | boolean | null | undefined;
+/** An empty text that is meant: elsewhere an empty value stands for none. */
+export const BLANK = { blank: true } as const;
+
+export type QueryValue = string | number | boolean | null | undefined | typeof BLANK;
 
 export interface RequestOptions {
   query?: Record<string, QueryValue>;
@@ -69,7 +72,8 @@ export function onSessionEnd(ask: (() => Promise<boolean>) | null): void {
 export function withQuery(path: string, query?: Record<string, QueryValue>): string {
   const params = new URLSearchParams();
   for (const [name, value] of Object.entries(query ?? {})) {
-    if (value !== null && value !== undefined && value !== '') params.set(name, String(value));
+    if (value === BLANK) params.set(name, '');
+    else if (value !== null && value !== undefined && value !== '') params.set(name, String(value));
   }
   const text = params.toString();
   return text ? `${path}?${text}` : path;

@@ -1,6 +1,6 @@
 // The address bar is the state: path, parameters and query of the page on show, and the ways to change them.
 import { createSubscriber } from 'svelte/reactivity';
-import { withQuery, type QueryValue } from './api';
+import { BLANK, withQuery, type QueryValue } from './api';
 
 export type Params = Record<string, string>;
 
@@ -74,9 +74,9 @@ export function navigate(to: string, options: { replace?: boolean } = {}): void 
   changed();
 }
 
-/** The present address with some query values changed; an empty value leaves the address. */
+/** The present address with some query values changed; an empty value leaves the address, unless it is {@link BLANK}. */
 export function hrefWith(changes: Record<string, QueryValue>): string {
-  const query: Record<string, QueryValue> = Object.fromEntries(location.query);
+  const query: Record<string, QueryValue> = Object.fromEntries([...location.query].map(([name, value]) => [name, value === '' ? BLANK : value]));
   return withQuery(location.path, { ...query, ...changes });
 }
 

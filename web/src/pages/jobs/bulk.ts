@@ -1,8 +1,9 @@
 // One action on every job that a filter matches: which there are, how they are asked, what came of them.
+import { BLANK } from '../../lib/api';
 import { count } from '../../lib/format';
 import type { BulkAction, BulkProgress, JobErrorGroup, JobState } from '../../lib/types';
 
-/** What the list is narrowed to, the page of it left out; empty parts are absent. */
+/** What the list is narrowed to, the page of it left out; empty parts are absent, but the group without a reason. */
 export type BulkFilter = Partial<Record<'state' | 'name' | 'q' | 'group', string>>;
 
 interface Words {
@@ -62,8 +63,9 @@ export const TYPED_FROM = 100;
 
 export const jobs = (number: number): string => (number === 1 ? '1 job' : `${count(number)} jobs`);
 
-export function bulkFilter(parts: Record<keyof BulkFilter, string>): BulkFilter {
-  return Object.fromEntries(Object.entries(parts).filter(([, value]) => value !== ''));
+export function bulkFilter({ group, ...parts }: Record<keyof BulkFilter, string | null>): BulkFilter {
+  const filter: BulkFilter = Object.fromEntries(Object.entries(parts).filter(([, value]) => value));
+  return group === null ? filter : { ...filter, group };
 }
 
 /** What a finished action came to, in words. */
@@ -75,7 +77,10 @@ export function outcome(progress: BulkProgress): string {
 }
 
 /** The query that narrows the list to one group of errors, and to nothing else. */
-export const toGroup = (one: JobErrorGroup) => ({ state: 'failed', name: one.name, group: one.group, q: null, cursor: null, id: null });
+export const toGroup = (one: JobErrorGroup) => ({ state: 'failed', name: one.name, group: one.group || BLANK, q: null, cursor: null, id: null });
 
-export const isGroup = (one: JobErrorGroup, name: string, group: string): boolean =>
-  group !== '' && one.group === group && one.name === name;
+export const isGroup = (one: JobErrorGroup, name: string, group: string | null): boolean =>
+  one.group === group && one.name === name;
+
+/** What stands for a reason that nobody gave. */
+export const NO_REASON = 'No reason was given';

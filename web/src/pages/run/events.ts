@@ -13,6 +13,7 @@ const MARKS: [suffix: string, Tone, Glyph][] = [
   ['.started', 'info', 'dot'],
   ['.resumed', 'info', 'half'],
   ['.requested', 'info', 'ring'],
+  ['.late', 'warn', 'warning'],
 ];
 
 function isRejection(event: RunEvent): boolean {
