@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::scripts::{End, FENCE_FIELD, Marks};
-use super::{Inner, lock};
+use super::{Held, Inner, lock};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::queue::ledger;
@@ -102,7 +102,7 @@ async fn start(inner: &Arc<Inner>, found: Found, token: String) -> Result<(), Pr
         return Ok(());
     }
     let slot = inner.slots.take(calls_out);
-    lock(&inner.held).insert(found.queue_id.clone(), token.clone());
+    lock(&inner.held).insert(found.queue_id.clone(), Held { token: token.clone(), again: None });
     let inner = Arc::clone(inner);
     tokio::spawn(async move { inner.work(found, token, slot).await });
     Ok(())
@@ -124,8 +124,7 @@ impl Inner {
         ask.cmd("ZRANGE").arg(self.scripts.keys.of("delayed")).arg(0).arg(0).arg("WITHSCORES");
         let answer = self.redis.query_all(ask).await?.pop().unwrap_or(Value::Nil);
         let first: Vec<String> = FromRedisValue::from_redis_value(answer).map_err(Problem::internal)?;
-        let at = first.get(1).and_then(|s| s.parse::<f64>().ok());
-        Ok(at.map(|s| Timestamp::from_millis((s / 4096.0) as i64)))
+        Ok(first.get(1).and_then(|score| instant(score)))
     }
 
     async fn work(&self, found: Found, token: String, slot: Slot) {
@@ -140,8 +139,11 @@ impl Inner {
         } else if matches!(outcome, Outcome::Released) {
             self.slots.count_released();
         }
-        lock(&self.held).remove(&found.queue_id);
+        let held = lock(&self.held).remove(&found.queue_id);
         drop(slot);
+        if let Some(ticket) = held.and_then(|h| h.again) {
+            self.add_again(ticket).await;
+        }
     }
 
     /// Tells Redis how the ledger stands to a job. What does not arrive is mended by a sweep: the job
@@ -193,6 +195,11 @@ impl Inner {
 fn trace(verdict: &Verdict) -> Option<String> {
     verdict.failed_reason.as_ref()?;
     serde_json::to_string(&verdict.reasons).ok()
+}
+
+/// The instant that a score of the delayed set stands for.
+pub(super) fn instant(score: &str) -> Option<Timestamp> {
+    score.parse::<f64>().ok().map(|s| Timestamp::from_millis((s / 4096.0) as i64))
 }
 
 /// The highest score of the delayed set that is due at `now`.
