@@ -8,6 +8,7 @@ use serde_json::json;
 use tenure::base::id::JobId;
 use tenure::base::problem::Problem;
 use tenure::params;
+use tenure::platform::faults::{Fault, QUEUE_AFTER_ATTEMPT, QUEUE_BEFORE_ATTEMPT, RELAY_BEFORE_HANDOVER};
 use tenure::platform::queue::attempts::{AttemptState, list_attempts};
 use tenure::platform::queue::bulk::{self, BulkAction};
 use tenure::platform::queue::groups::list_error_groups;
@@ -41,6 +42,8 @@ conformance! {
     a_delayed_job_can_be_promoted_and_removed
     a_job_that_is_moved_by_hand_as_it_fails_keeps_no_old_instant
     what_is_moved_by_hand_starts_within_100_ms
+    a_job_passes_every_fault_point_once
+    jobs_that_call_out_do_not_starve_behind_others
     a_bulk_action_changes_all_that_match_and_tells_how_far_it_is
     a_pause_holds_jobs_back_even_over_a_restart
     jobs_are_found_by_state_name_error_and_payload
@@ -285,35 +288,50 @@ async fn a_delayed_job_can_be_promoted_and_removed(mode: Mode) {
 /// clock stands still: a job that keeps its old instant, or that the queue forgets, never runs again.
 async fn a_job_that_is_moved_by_hand_as_it_fails_keeps_no_old_instant(mode: Mode) {
     let b = Bench::manual(mode).await;
-    b.add_many(150, json!({ "act": "fail", "until": 1 })).await;
-    b.change(|tx| {
-        for _ in 0..150 {
-            let draft = JobDraft::now(PROBE, json!({ "act": "fail", "until": 4 }));
-            let id = tenure::platform::queue::enqueue(tx, draft)?;
-            tx.execute("UPDATE job SET attempts_made = 3 WHERE id = ?1", params![id])?;
-        }
-        Ok(())
+    b.store.faults().arm(QUEUE_AFTER_ATTEMPT, Fault::Hold);
+    let between = b.add(json!({ "act": "fail", "until": 1 })).await;
+    let ended = b.add_last_chance(json!({ "act": "fail", "until": 4 })).await;
+    b.eventually("the ledger has the ends", async |b| {
+        b.job(&between).await.state == JobState::Delayed && b.job(&ended).await.state == JobState::Failed
+    })
+    .await;
+    let (promoted, retried) = (between.clone(), ended.clone());
+    b.change(move |tx| {
+        views::promote_job(tx, &promoted)?;
+        views::retry_once(tx, &retried)
     })
     .await
     .unwrap();
-    let until = std::time::Instant::now() + SOON;
-    while b.counts().await.completed < 300 {
-        assert!(std::time::Instant::now() < until, "some were not started again: {:?}", b.counts().await);
-        b.change(|tx| {
-            let of = |state| JobFilter { state: Some(state), ..JobFilter::default() };
-            for job in views::list_jobs(tx, &of(JobState::Delayed), None, 300)? {
-                views::promote_job(tx, &job.id)?;
-            }
-            for job in views::list_jobs(tx, &of(JobState::Failed), None, 300)? {
-                views::retry_once(tx, &job.id)?;
-            }
-            Ok(())
-        })
-        .await
-        .unwrap();
-    }
+    // Jobs are handed over in order: when this one runs, the queue was given the two.
+    b.add(act("ok")).await;
+    b.until_seen(3).await;
+    b.store.faults().disarm(QUEUE_AFTER_ATTEMPT);
+    b.eventually("all three are done", async |b| b.counts().await.completed == 3).await;
     b.until_quiet().await;
-    assert!(b.diary.by_job().values().all(|attempts| attempts.len() == 2));
+    let attempts = b.diary.by_job();
+    assert_eq!((attempts[&between].len(), attempts[&ended].len()), (2, 2));
+}
+
+/// Whatever does not arrive on the way of a job through the queue, its attempt happens once.
+async fn a_job_passes_every_fault_point_once(mode: Mode) {
+    let mut b = Bench::real(mode).await;
+    for (n, point) in [RELAY_BEFORE_HANDOVER, QUEUE_BEFORE_ATTEMPT, QUEUE_AFTER_ATTEMPT].into_iter().enumerate() {
+        b.store.faults().arm(point, Fault::Error);
+        let id = b.add(act("ok")).await;
+        let (same, met) = (id.clone(), if point == QUEUE_AFTER_ATTEMPT { "done" } else { "handed" });
+        b.eventually("the point is met", async |b| {
+            let id = same.clone();
+            let sql = "SELECT state FROM job WHERE id = ?1";
+            let state: String = b.store.read(move |tx| tx.scalar(sql, params![id])).await.unwrap();
+            state == met
+        })
+        .await;
+        b.store.faults().disarm(point);
+        b.eventually("it is done", async |b| b.job(&id).await.state == JobState::Completed).await;
+        b.until_quiet().await;
+        assert_eq!((b.diary.count(), b.job(&id).await.attempts_made), (n + 1, 1), "{point}");
+    }
+    b.stop(SOON).await;
 }
 
 /// Real time: nine of ten, on a machine that others use as well.
@@ -574,6 +592,30 @@ async fn jobs_that_call_out_leave_a_quarter_of_the_slots(mode: Mode) {
     b.diary.gate.add_permits(20);
     b.eventually("all are done", async |b| b.counts().await.completed == 21).await;
     assert_eq!(b.diary.count(), 21);
+    b.stop(SOON).await;
+}
+
+/// The queue never runs dry of jobs that stay inside, and is worked off more slowly than it fills: those
+/// that call out get their share all the same.
+async fn jobs_that_call_out_do_not_starve_behind_others(mode: Mode) {
+    let mut b = Bench::real(mode).await;
+    b.runtime().pause().await.unwrap();
+    b.add_many(2000, act("ok")).await;
+    let mut calls = Vec::new();
+    for _ in 0..20 {
+        calls.push(b.enqueue(JobDraft::now(CALLER, act("ok"))).await);
+    }
+    b.add_many(2000, act("ok")).await;
+    b.eventually("the queue has them", async |b| b.runtime().counts().await.unwrap().waiting == 4020).await;
+    b.runtime().resume().await.unwrap();
+    let before_calls = async |b: &Bench| {
+        let seen = b.diary.seen();
+        let called = |s: &&crate::support::queue::Seen| calls.contains(&s.id);
+        (seen.iter().filter(called).count() == 20).then(|| seen.iter().rposition(|s| called(&s)).unwrap())
+    };
+    b.eventually("all calls are made", async |b| before_calls(b).await.is_some()).await;
+    let before = before_calls(&b).await.unwrap();
+    assert!(before < 3000, "{before} others ran before the last call");
     b.stop(SOON).await;
 }
 

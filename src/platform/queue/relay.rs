@@ -22,6 +22,7 @@ use crate::base::clock::SharedClock;
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::faults::RELAY_BEFORE_HANDOVER;
 use crate::platform::store::Store;
 
 /// Rows per transaction.
@@ -131,6 +132,7 @@ impl Relay {
                 .await?;
             let handed = tickets.len();
             if handed > 0 {
+                self.store.faults().pass(RELAY_BEFORE_HANDOVER).await?;
                 self.queue.add(tickets).await?;
                 count += handed;
             }

@@ -21,6 +21,7 @@ use crate::base::clock::SharedClock;
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::faults::{QUEUE_AFTER_ATTEMPT, QUEUE_BEFORE_ATTEMPT};
 use crate::platform::store::{Store, Tx};
 
 /// How long to wait before the database is asked again after it failed.
@@ -112,7 +113,7 @@ impl Runner {
             company = self.company.read() => company,
         };
         match self.begin(id, &start, false).await {
-            Begun::Started(started) => self.run(started).await,
+            Begun::Started(started) => self.run_to_end(started).await,
             Begun::Not(outcome) => outcome,
             Begun::Alone => {
                 drop(company);
@@ -136,7 +137,7 @@ impl Runner {
             () = self.clock.sleep_until(later) => return Outcome::Again(later.plus(ALONE_WITHIN)),
         };
         match self.begin(id, start, true).await {
-            Begun::Started(started) => self.run(started).await,
+            Begun::Started(started) => self.run_to_end(started).await,
             Begun::Not(outcome) => outcome,
             Begun::Alone => Outcome::Over,
         }
@@ -147,7 +148,11 @@ impl Runner {
         F: Fn(&Tx<'_>, bool) -> Result<Start, Problem> + Send + Sync + 'static,
     {
         let start = Arc::clone(start);
-        match self.store.write_in_background(move |tx| start(tx, alone)).await {
+        let begun = async {
+            self.store.faults().pass(QUEUE_BEFORE_ATTEMPT).await?;
+            self.store.write_in_background(move |tx| start(tx, alone)).await
+        };
+        match begun.await {
             Ok(Start::Begun(started)) => Begun::Started(started),
             Ok(Start::Alone) => Begun::Alone,
             Ok(Start::NotBefore(at)) => Begun::Not(Outcome::Again(at)),
@@ -156,6 +161,15 @@ impl Runner {
                 tracing::warn!(job = id, ?problem, "a job could not be started; it is tried again");
                 Begun::Not(Outcome::Again(self.clock.now().plus(PAUSE)))
             }
+        }
+    }
+
+    async fn run_to_end(&self, started: Started) -> Outcome {
+        let outcome = self.run(started).await;
+        match (outcome, self.store.faults().pass(QUEUE_AFTER_ATTEMPT).await) {
+            // The ledger says what becomes of the job when the queue gives it out again.
+            (Outcome::Over | Outcome::Again(_), Err(_)) => Outcome::Released,
+            (outcome, _) => outcome,
         }
     }
 

@@ -102,6 +102,7 @@ struct Inner {
     clock: SharedClock,
     ids: SharedIds,
     doorbell: Arc<Notify>,
+    faults: Arc<Faults>,
 }
 
 impl std::fmt::Debug for Store {
@@ -151,6 +152,7 @@ impl Store {
                 clock,
                 ids,
                 doorbell,
+                faults: Arc::clone(&options.faults),
             }),
         })
     }
@@ -174,6 +176,7 @@ impl Store {
                 clock,
                 ids,
                 doorbell: Arc::default(),
+                faults: Arc::default(),
             }),
         })
     }
@@ -281,6 +284,11 @@ impl Store {
     /// Rung after each COMMIT that asked for it; the one listener is the relay of the job queue.
     pub fn doorbell(&self) -> Arc<Notify> {
         Arc::clone(&self.inner.doorbell)
+    }
+
+    /// The fault points of the process it belongs to.
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
     }
 
     /// Whether it still takes work.

@@ -18,7 +18,7 @@ mod scripts;
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -63,7 +63,8 @@ struct Inner {
     sweep: AtomicBool,
     taken_by: Mutex<Option<Owner>>,
     trouble: Trouble,
-    tokens: std::sync::atomic::AtomicU64,
+    tokens: AtomicU64,
+    claims: AtomicU64,
 }
 
 /// A job that this process holds in Redis.
@@ -109,7 +110,8 @@ impl BullQueue {
                 sweep: AtomicBool::new(false),
                 taken_by: Mutex::default(),
                 trouble: Trouble::default(),
-                tokens: Default::default(),
+                tokens: AtomicU64::default(),
+                claims: AtomicU64::default(),
             }),
         };
         queue.inner.sweep().await?;
