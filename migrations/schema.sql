@@ -316,7 +316,7 @@ CREATE TABLE job (
     created_at    INTEGER NOT NULL,
     processed_on  INTEGER,
     finished_on   INTEGER
-, queue_ref TEXT) STRICT;
+, queue_ref TEXT, cuts INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX job_finished ON job (state, finished_on, id) WHERE state IN ('done', 'failed');
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing_subscriber::filter::Targets;
 
 use super::{AppEnv, Reader};
-use crate::platform::faults::Fault;
+use crate::platform::faults::{Fault, POINTS};
 
 /// How Tenure works in the background.
 #[derive(Debug, Clone)]
@@ -66,11 +66,18 @@ fn faults(r: &mut Reader, env: AppEnv) -> Vec<(String, Fault)> {
     }
     let mut armed = Vec::new();
     for part in text.split(',') {
-        match part.split_once('=') {
-            Some((point, "exit")) if !point.trim().is_empty() => armed.push((point.to_owned(), Fault::Exit)),
-            Some((point, "error")) if !point.trim().is_empty() => armed.push((point.to_owned(), Fault::Error)),
-            _ => r.fault("TENURE_FAULT", Some(&text), "a comma list of point=exit or point=error"),
-        }
+        let fault = match part.split_once('=') {
+            Some((point, "exit")) if POINTS.contains(&point) => Some((point, Fault::Exit)),
+            Some((point, "error")) if POINTS.contains(&point) => Some((point, Fault::Error)),
+            _ => None,
+        };
+        let Some((point, fault)) = fault else {
+            let points = POINTS.join(", ");
+            let expected = format!("a comma list of point=exit or point=error, where point is one of {points}");
+            r.fault("TENURE_FAULT", Some(&text), expected);
+            return Vec::new();
+        };
+        armed.push((point.to_owned(), fault));
     }
     armed
 }

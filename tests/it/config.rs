@@ -69,7 +69,9 @@ const TRIMMED: &str = "a text without blanks around it and without control chara
 const SIEM: &str = "a URL that begins with syslog+tcp://, syslog+tls:// or https://";
 const ORIGINS: &str = "a comma list of origins such as https://intranet.example.org";
 const STORES: &str = "a comma list of file, s3 and siem";
-const ARMED: &str = "a comma list of point=exit or point=error";
+const ARMED: &str = "a comma list of point=exit or point=error, where point is one of writer:before_commit, \
+    writer:after_commit, blobs:disk_full, blobs:before_row, blobs:before_removal, relay:before_handover, \
+    queue:before_attempt, queue:after_attempt";
 const ZONE: &str = "an IANA time zone such as Europe/Berlin";
 const HOST: &str = "an IP address or a host name";
 const S3_URL: &str = "an absolute http or https URL";
@@ -145,7 +147,7 @@ fn words_urls_and_lists_are_refused_with_what_would_fit() {
         ("ALLOWED_ORIGINS", &["*", "null", "host", " ", "https://a,", "https://a/path", "ftp://a", "https://a,,https://b"], ORIGINS),
         ("AUDIT_CHECKPOINT_STORE", &["disk", " ", "file,", "file;s3", "File"], STORES),
         ("MAIL_FROM", &["nobody", " ", "a@b@c", "Tenure <>", "a@b\nBcc: x@y"], FROM),
-        ("TENURE_FAULT", &["x", "x=boom", "=exit", "a=exit,", " "], ARMED),
+        ("TENURE_FAULT", &["x", "relay:before_handover=boom", "=exit", "relay:before_handover=exit,", "relay:before_handovr=exit", " "], ARMED),
         ("AUDIT_CHECKPOINT_S3_ENDPOINT", &["minio", "ftp://x", " "], S3_URL),
         ("AUDIT_CHECKPOINT_S3_BUCKET", &["ab", "Upper", "a b c", "büro"], BUCKET),
         ("AUDIT_CHECKPOINT_S3_REGION", &[" ", " eu", "eu\n"], TRIMMED),
@@ -176,7 +178,7 @@ fn good_values_are_taken() {
         ("AUDIT_CHECKPOINT_SCHEDULE", &["0 */6 * * *", "*/5 * * * 1-5"]),
         ("MAIL_FROM", &["tenure@example.org", "Tenure <tenure@example.org>"]),
         ("SMTP_URL", &["smtp://mail.example.org", "smtps://u:p@mail.example.org:465"]),
-        ("TENURE_FAULT", &["runs.claim=exit,relay=error"]),
+        ("TENURE_FAULT", &["relay:before_handover=exit,queue:after_attempt=error"]),
     ] {
         for value in values {
             assert_accepted(&[(name, value)]);

@@ -36,7 +36,7 @@ use tower::layer::util::Identity;
 
 use super::control;
 use super::ledger::{self, Claim, Ticket, ulid_of};
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
+use super::port::{Condition, Drained, Known, Queue, QueueCounts, QueueFuture, Trouble};
 use super::queue_db::{self, Settle};
 use super::runner::{Attempts, Outcome, PAUSE, Stop};
 use super::slots::{Free, Slot, Slots, let_go};
@@ -238,7 +238,7 @@ impl ApalisQueue {
         let ulid = ulid_of(&claimed.id);
         let what = match outcome {
             Outcome::Over => Settle::Forget,
-            Outcome::Again(at) => Settle::Again(queue_db::seconds_up(at)),
+            Outcome::Again(at) => Settle::Again(at),
             Outcome::Released => {
                 inner.slots.count_released();
                 Settle::Release
@@ -330,7 +330,7 @@ impl Queue for ApalisQueue {
         Box::pin(self.inner.store.write(move |tx| queue_db::remove(tx, &id)))
     }
 
-    fn list_known(&self) -> QueueFuture<'_, Vec<String>> {
+    fn list_known(&self) -> QueueFuture<'_, Vec<Known>> {
         Box::pin(self.inner.store.read(queue_db::list_known))
     }
 

@@ -1,7 +1,7 @@
 //! The attempts of a job, as people look at them: when each began and ended, and why it failed.
 //!
 //! # Invariants
-//! - An attempt that failed or was cut short is recorded in the transaction that counts it.
+//! - An attempt that failed or was cut short is recorded in the transaction that counts it, or excuses it.
 //! - One that succeeded, or runs, is the job's own row and is not written twice.
 
 use serde::Serialize;
@@ -52,13 +52,14 @@ pub(super) fn record(tx: &Tx<'_>, claim: &Claim, reason: &str) -> Result<(), Pro
     Ok(())
 }
 
-/// Records all attempts that ended with their process; to be called before they are counted.
-pub(super) fn record_cut_short(tx: &Tx<'_>, reason: &str) -> Result<(), Problem> {
+/// Records all attempts that ended with their process, of jobs with fewer than `cuts` that did not count;
+/// to be called before they are counted.
+pub(super) fn record_cut_short(tx: &Tx<'_>, reason: &str, cuts: u32) -> Result<(), Problem> {
     tx.execute(
         "INSERT OR IGNORE INTO job_attempt (job_id, fence, attempt, started_at, ended_at, reason)
          SELECT id, fence, attempts_made + 1, processed_on, ?1, ?2 FROM job
-         WHERE state = 'handed' AND active = 1",
-        params![tx.now(), reason],
+         WHERE state = 'handed' AND active = 1 AND cuts < ?3",
+        params![tx.now(), reason, cuts],
     )?;
     Ok(())
 }

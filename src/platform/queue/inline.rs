@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::ledger::{self, Ticket};
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
+use super::port::{Condition, Drained, Known, Queue, QueueCounts, QueueFuture, Trouble};
 use super::registry::Registry;
 use super::relay::Relay;
 use super::runner::{Outcome, Runner, Stop};
@@ -159,8 +159,9 @@ impl Queue for InlinePort {
         Box::pin(std::future::ready(Ok(removed)))
     }
 
-    fn list_known(&self) -> QueueFuture<'_, Vec<String>> {
-        let known = self.waiting.lock().keys().map(ToString::to_string).collect();
+    fn list_known(&self) -> QueueFuture<'_, Vec<Known>> {
+        let known = |(id, at): (&JobId, &Timestamp)| Known { id: id.to_string(), not_before: Some(*at) };
+        let known = self.waiting.lock().iter().map(known).collect();
         Box::pin(std::future::ready(Ok(known)))
     }
 

@@ -129,13 +129,27 @@ pub(super) struct Started {
     pub(super) payload: JsonValue,
 }
 
-/// Starts an attempt; `None` when the job is not there to be run any more.
-pub(super) fn start(tx: &Tx<'_>, id: &JobId) -> Result<Option<Started>, Problem> {
-    tx.query_opt(
+/// What becomes of a job that a queue gave out.
+#[derive(Debug)]
+pub(super) enum Start {
+    /// An attempt has begun.
+    Begun(Started),
+    /// Its instant has not come.
+    NotBefore(Timestamp),
+    /// It may run, and no other meanwhile.
+    Alone,
+    /// It is not there to be run any more.
+    Gone,
+}
+
+/// Starts an attempt, if there is to be one; `alone` says that nothing else runs meanwhile.
+pub(super) fn start(tx: &Tx<'_>, id: &JobId, alone: bool) -> Result<Start, Problem> {
+    let max_cuts = if alone { u32::MAX } else { retry::CUTS_IN_COMPANY };
+    let started = tx.query_opt(
         "UPDATE job SET active = 1, fence = fence + 1, processed_on = ?2
-         WHERE id = ?1 AND state = 'handed' AND active = 0
+         WHERE id = ?1 AND state = 'handed' AND active = 0 AND run_at <= ?2 AND cuts < ?3
          RETURNING name, payload, attempts_made, fence",
-        params![id, tx.now()],
+        params![id, tx.now(), max_cuts],
         |r| {
             let made: u32 = r.get("attempts_made")?;
             Ok(Started {
@@ -144,7 +158,17 @@ pub(super) fn start(tx: &Tx<'_>, id: &JobId) -> Result<Option<Started>, Problem>
                 payload: r.get::<Json<JsonValue>>("payload")?.0,
             })
         },
-    )
+    )?;
+    if let Some(started) = started {
+        return Ok(Start::Begun(started));
+    }
+    let sql = "SELECT run_at FROM job WHERE id = ?1 AND state = 'handed' AND active = 0";
+    let run_at: Option<Timestamp> = tx.query_opt(sql, params![id], |r| r.get("run_at"))?;
+    Ok(match run_at {
+        None => Start::Gone,
+        Some(at) if at > tx.now() => Start::NotBefore(at),
+        Some(_) => Start::Alone,
+    })
 }
 
 /// Marks the job done for this attempt; an error when the job is not this attempt's any more.
@@ -261,31 +285,48 @@ pub struct Recovered {
     pub failed: usize,
 }
 
-/// Counts an attempt for every job whose attempt ended with the process that ran it.
+/// Takes back every job whose attempt ended with the process that ran it.
+///
+/// The attempt counts when the job ran alone. When others ran, too, nobody knows which of them ended
+/// the process, so that the first [`retry::CUTS_IN_COMPANY`] of a job do not count; from then on it runs
+/// alone ([`Start::Alone`]), and each counts. So one that ends the process fails in the end, and one that
+/// was only there does not.
 ///
 /// To be called before any attempt starts.
 pub(super) fn recover(tx: &Tx<'_>) -> Result<Recovered, Problem> {
     const REASON: &str = "The process ended while this attempt ran.";
-    let max = retry::MAX_ATTEMPTS;
+    const EXCUSED: &str =
+        "The process ended while this attempt ran. Other jobs ran as well, so that the attempt does not count.";
     // A snooze that was cut short between its two steps: the instant is already there.
     tx.execute("UPDATE job SET active = 0 WHERE state = 'held' AND active = 1", params![])?;
-    attempts::record_cut_short(tx, REASON)?;
+    let cut: u32 = tx.scalar("SELECT count(*) FROM job WHERE state = 'handed' AND active = 1", params![])?;
+    let mut recovered = Recovered::default();
+    if cut > 1 {
+        attempts::record_cut_short(tx, EXCUSED, retry::CUTS_IN_COMPANY)?;
+        recovered.again += tx.execute(
+            "UPDATE job SET active = 0, cuts = cuts + 1, failed_reason = ?1, run_at = ?2
+             WHERE state = 'handed' AND active = 1 AND cuts < ?3",
+            params![EXCUSED, tx.now(), retry::CUTS_IN_COMPANY],
+        )?;
+    }
+    attempts::record_cut_short(tx, REASON, u32::MAX)?;
     let ended: Vec<(JobId, Option<String>)> = tx.query(
         "UPDATE job SET state = 'failed', active = 0, attempts_made = attempts_made + 1,
                         failed_reason = ?1, finished_on = ?2
          WHERE state = 'handed' AND active = 1 AND attempts_made + 1 >= ?3 RETURNING id, schedule",
-        params![REASON, tx.now(), max],
+        params![REASON, tx.now(), retry::MAX_ATTEMPTS],
         |r| Ok((r.get("id")?, r.get("schedule")?)),
     )?;
     for (id, schedule) in &ended {
         note_schedule(tx, id, schedule.is_some(), "failed")?;
     }
-    let again = tx.execute(
+    recovered.failed = ended.len();
+    recovered.again += tx.execute(
         "UPDATE job SET active = 0, attempts_made = attempts_made + 1, failed_reason = ?1, run_at = ?2
          WHERE state = 'handed' AND active = 1",
         params![REASON, tx.now()],
     )?;
-    Ok(Recovered { again, failed: ended.len() })
+    Ok(recovered)
 }
 
 /// A job on its way to the queue.

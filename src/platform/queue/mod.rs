@@ -9,7 +9,10 @@
 //! - A handler's effects in the database happen once: its transaction marks the row done, and only
 //!   while the row is still this attempt's ([`JobCx::complete`]).
 //! - A job gets four attempts, the later ones 5, 10 and 20 s after the failure before, never earlier.
-//!   An attempt that a crash cut short counts.
+//! - An attempt that a crash cut short counts if the job ran alone. If others ran as well, the first three
+//!   of a job do not count, and then it runs alone: what ends the process fails in the end, what was only
+//!   there does not.
+//! - A change by hand is in force at once, also while the queue still learns how an attempt ended.
 //! - A slot of a schedule makes one job, however often the scheduler looks.
 //! - The queue may lose everything it holds: the ledger hands it over again.
 //!

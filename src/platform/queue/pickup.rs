@@ -7,7 +7,7 @@
 //! - A job that somebody else put in gets a row when it is taken, one per id and timestamp.
 //! - An attempt never starts before its instant, unless somebody moved the job forward by hand.
 
-use super::ledger::{self, Started};
+use super::ledger::{self, Start};
 use crate::base::id::JobId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -42,11 +42,11 @@ impl Found {
     }
 }
 
-/// Starts an attempt; `None` when the ledger does not want one now.
-pub(super) fn pick_up(tx: &Tx<'_>, found: &Found) -> Result<Option<Started>, Problem> {
+/// Starts an attempt, if the ledger wants one; `alone` says that nothing else runs meanwhile.
+pub(super) fn pick_up(tx: &Tx<'_>, found: &Found, alone: bool) -> Result<Start, Problem> {
     let id = match (find(tx, found)?, found.own_id()) {
         (Some(id), _) => id,
-        (None, Some(_)) => return Ok(None),
+        (None, Some(_)) => return Ok(Start::Gone),
         (None, None) => adopt(tx, found)?,
     };
     if let Some(fence) = found.fence {
@@ -63,9 +63,7 @@ pub(super) fn pick_up(tx: &Tx<'_>, found: &Found) -> Result<Option<Started>, Pro
          WHERE id = ?1 AND state = 'handed' AND run_at > ?2 AND attempts_made <= ?3",
         params![id, tx.now(), found.attempts_made],
     )?;
-    let early: bool =
-        tx.scalar("SELECT count(*) FROM job WHERE id = ?1 AND run_at > ?2", params![id, tx.now()])?;
-    if early { Ok(None) } else { ledger::start(tx, &id) }
+    ledger::start(tx, &id, alone)
 }
 
 fn find(tx: &Tx<'_>, found: &Found) -> Result<Option<JobId>, Problem> {

@@ -27,6 +27,15 @@ pub struct QueueCounts {
     pub active: u64,
 }
 
+/// A job that the queue holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// The id it knows it by.
+    pub id: String,
+    /// When it lets it start; `None` when it runs or may start at once.
+    pub not_before: Option<Timestamp>,
+}
+
 /// How a drain ended.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Drained {
@@ -89,14 +98,15 @@ impl Trouble {
 ///
 /// Everything it knows can be told to it again by the ledger, so that it may forget.
 pub trait Queue: Send + Sync + 'static {
-    /// Takes jobs in. One that is there already and does not run gets the new instant.
+    /// Takes jobs in. One that is there already gets the new instant; one whose attempt is over in the
+    /// ledger and not here yet gets it as soon as it is.
     fn add(&self, tickets: Vec<Ticket>) -> QueueFuture<'_, ()>;
 
     /// Forgets a job that does not run. False when it runs, or is not there.
     fn remove(&self, id: JobId) -> QueueFuture<'_, bool>;
 
-    /// Every job it holds, running ones included, by the id it knows them by.
-    fn list_known(&self) -> QueueFuture<'_, Vec<String>>;
+    /// Every job it holds, running ones included.
+    fn list_known(&self) -> QueueFuture<'_, Vec<Known>>;
 
     /// Whether a job that has ended may be waiting here because somebody asked for another attempt.
     fn may_reopen(&self) -> bool {

@@ -7,7 +7,7 @@
 //! - A row is marked handed before the queue gets it: a crash in between is mended by
 //!   [`Relay::reconcile`], while the other order would let a worker meet a row that is not its own.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use crate::base::clock::SharedClock;
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::faults::RELAY_BEFORE_HANDOVER;
 use crate::platform::store::Store;
 
 /// Rows per transaction.
@@ -131,6 +132,7 @@ impl Relay {
                 .await?;
             let handed = tickets.len();
             if handed > 0 {
+                self.store.faults().pass(RELAY_BEFORE_HANDOVER).await?;
                 self.queue.add(tickets).await?;
                 count += handed;
             }
@@ -140,12 +142,13 @@ impl Relay {
         }
     }
 
-    /// Gives the queue what it does not know, and makes it forget what is over.
+    /// Gives the queue what it does not know or would start later than the ledger says, and makes it
+    /// forget what is over.
     pub(super) async fn reconcile(&self) -> Result<(), Problem> {
         let known = self.queue.list_known().await?;
         let mut over = 0;
         for page in known.chunks(BATCH as usize) {
-            let ids: Vec<JobId> = page.iter().filter_map(|id| id.parse().ok()).collect();
+            let ids: Vec<JobId> = page.iter().filter_map(|known| known.id.parse().ok()).collect();
             let wanted = self.store.read(move |tx| Ok((ledger::wanted(tx, &ids)?, ids))).await?;
             for (id, wanted) in wanted.1.into_iter().zip(wanted.0) {
                 if wanted == Wanted::No || wanted == Wanted::Ended && !self.queue.may_reopen() {
@@ -153,7 +156,13 @@ impl Relay {
                 }
             }
         }
-        let known: HashSet<String> = known.into_iter().collect();
+        let known: HashMap<String, Option<Timestamp>> = known.into_iter().map(|k| (k.id, k.not_before)).collect();
+        let in_step = |ticket: &Ticket| match known.get(ticket.foreign_id.as_deref().unwrap_or(ticket.id.as_str())) {
+            None => false,
+            // One that somebody else put in cannot be moved: it would be there twice.
+            Some(_) if ticket.foreign_id.is_some() => true,
+            Some(not_before) => not_before.is_none_or(|at| at <= ticket.run_at),
+        };
         let mut again = 0;
         let mut after = String::new();
         loop {
@@ -165,10 +174,7 @@ impl Relay {
                 .await?;
             let Some(last) = page.last() else { break };
             after = last.id.as_str().to_owned();
-            let missing: Vec<Ticket> = page
-                .into_iter()
-                .filter(|t| !known.contains(t.foreign_id.as_deref().unwrap_or(t.id.as_str())))
-                .collect();
+            let missing: Vec<Ticket> = page.into_iter().filter(|t| !in_step(t)).collect();
             again += missing.len();
             let foreign: Vec<JobId> =
                 missing.iter().filter(|t| t.foreign_id.is_some()).map(|t| t.id.clone()).collect();

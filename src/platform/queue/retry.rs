@@ -5,6 +5,10 @@ use std::time::Duration;
 /// Attempts in all.
 pub const MAX_ATTEMPTS: u32 = 4;
 
+/// So many attempts of a job may end with the process and not count, because other jobs ran as well;
+/// after that it runs alone.
+pub const CUTS_IN_COMPANY: u32 = 3;
+
 /// The wait after the first failure; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_secs(5);
 

@@ -1,4 +1,8 @@
 //! One attempt of one job: start it in the ledger, run the handler, record how it went.
+//!
+//! # Invariants
+//! - While a job runs that may end the process, no other does: a job that only ran beside it is not
+//!   taken for it.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -6,20 +10,32 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::FutureExt;
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 
 use super::cx::{JobCx, Told};
-use super::ledger::{self, AfterFailure, Claim, Started};
+use super::ledger::{self, AfterFailure, Claim, Start, Started};
 use super::pickup::{self, Found};
 use super::registry::Registry;
 use crate::base::clock::SharedClock;
 use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::platform::faults::{QUEUE_AFTER_ATTEMPT, QUEUE_BEFORE_ATTEMPT};
 use crate::platform::store::{Store, Tx};
 
 /// How long to wait before the database is asked again after it failed.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
+
+/// How long a job that is to run alone waits for the others to end, and then for its next turn.
+const ALONE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Whether an attempt has begun.
+enum Begun {
+    Started(Started),
+    Alone,
+    Not(Outcome),
+}
 
 /// What the queue does with a job after an attempt. The ledger knows already.
 #[derive(Debug)]
@@ -65,39 +81,95 @@ pub(super) struct Runner {
     registry: Registry,
     clock: SharedClock,
     stop: Stop,
+    /// Read by every attempt while it runs, written by one that runs alone.
+    company: Arc<RwLock<()>>,
 }
 
 impl Runner {
     pub(super) fn new(store: Store, registry: Registry, clock: SharedClock, stop: Stop) -> Self {
-        Self { store, registry, clock, stop }
+        Self { store, registry, clock, stop, company: Arc::default() }
     }
 
     /// Runs one attempt of a job that the queue gave out.
     pub(super) async fn attempt(&self, id: &JobId) -> Outcome {
         let job = id.clone();
-        self.attempt_if(id.as_str(), move |tx| ledger::start(tx, &job)).await
+        self.attempt_if(id.as_str(), move |tx, alone| ledger::start(tx, &job, alone)).await
     }
 
     /// Runs one attempt of a job that was found in a queue which others may write to.
     pub(super) async fn attempt_found(&self, found: Arc<Found>) -> Outcome {
         let job = Arc::clone(&found);
-        self.attempt_if(&found.queue_id, move |tx| pickup::pick_up(tx, &job)).await
+        self.attempt_if(&found.queue_id, move |tx, alone| pickup::pick_up(tx, &job, alone)).await
     }
 
     async fn attempt_if<F>(&self, id: &str, start: F) -> Outcome
     where
-        F: Fn(&Tx<'_>) -> Result<Option<Started>, Problem> + Send + 'static,
+        F: Fn(&Tx<'_>, bool) -> Result<Start, Problem> + Send + Sync + 'static,
     {
-        if self.stop.stopping.is_cancelled() {
-            return Outcome::Released;
+        let start = Arc::new(start);
+        let company = tokio::select! {
+            biased;
+            () = self.stop.stopping.cancelled() => return Outcome::Released,
+            company = self.company.read() => company,
+        };
+        match self.begin(id, &start, false).await {
+            Begun::Started(started) => self.run_to_end(started).await,
+            Begun::Not(outcome) => outcome,
+            Begun::Alone => {
+                drop(company);
+                self.attempt_alone(id, &start).await
+            }
         }
-        match self.store.write_in_background(start).await {
-            Ok(Some(started)) => self.run(started).await,
-            Ok(None) => Outcome::Over,
+    }
+
+    /// Waits until nothing else runs, lets nothing else begin, and runs the attempt.
+    async fn attempt_alone<F>(&self, id: &str, start: &Arc<F>) -> Outcome
+    where
+        F: Fn(&Tx<'_>, bool) -> Result<Start, Problem> + Send + Sync + 'static,
+    {
+        tracing::info!(job = id, "this job was running each time the process ended; it runs alone now");
+        let later = self.clock.now().plus(ALONE_WITHIN);
+        let _alone = tokio::select! {
+            biased;
+            () = self.stop.stopping.cancelled() => return Outcome::Released,
+            alone = self.company.write() => alone,
+            // What runs takes long. The others are not held up for ever.
+            () = self.clock.sleep_until(later) => return Outcome::Again(later.plus(ALONE_WITHIN)),
+        };
+        match self.begin(id, start, true).await {
+            Begun::Started(started) => self.run_to_end(started).await,
+            Begun::Not(outcome) => outcome,
+            Begun::Alone => Outcome::Over,
+        }
+    }
+
+    async fn begin<F>(&self, id: &str, start: &Arc<F>, alone: bool) -> Begun
+    where
+        F: Fn(&Tx<'_>, bool) -> Result<Start, Problem> + Send + Sync + 'static,
+    {
+        let start = Arc::clone(start);
+        let begun = async {
+            self.store.faults().pass(QUEUE_BEFORE_ATTEMPT).await?;
+            self.store.write_in_background(move |tx| start(tx, alone)).await
+        };
+        match begun.await {
+            Ok(Start::Begun(started)) => Begun::Started(started),
+            Ok(Start::Alone) => Begun::Alone,
+            Ok(Start::NotBefore(at)) => Begun::Not(Outcome::Again(at)),
+            Ok(Start::Gone) => Begun::Not(Outcome::Over),
             Err(problem) => {
                 tracing::warn!(job = id, ?problem, "a job could not be started; it is tried again");
-                Outcome::Again(self.clock.now().plus(PAUSE))
+                Begun::Not(Outcome::Again(self.clock.now().plus(PAUSE)))
             }
+        }
+    }
+
+    async fn run_to_end(&self, started: Started) -> Outcome {
+        let outcome = self.run(started).await;
+        match (outcome, self.store.faults().pass(QUEUE_AFTER_ATTEMPT).await) {
+            // The ledger says what becomes of the job when the queue gives it out again.
+            (Outcome::Over | Outcome::Again(_), Err(_)) => Outcome::Released,
+            (outcome, _) => outcome,
         }
     }
 

@@ -101,7 +101,7 @@ impl QueueRuntime {
             tracing::warn!(
                 again = recovered.again,
                 failed = recovered.failed,
-                "jobs were running when the former process ended; the attempt counts"
+                "jobs were running when the former process ended"
             );
         }
         let port = backend.port();

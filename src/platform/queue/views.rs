@@ -257,7 +257,8 @@ pub fn retry_once(tx: &Tx<'_>, id: &JobId) -> Result<JobView, Problem> {
 /// A failed job starts over: its attempts count from one again.
 pub fn retry_job(tx: &Tx<'_>, id: &JobId) -> Result<JobView, Problem> {
     let n = tx.execute(
-        "UPDATE job SET state = 'held', active = 0, run_at = ?2, attempts_made = 0, finished_on = NULL
+        "UPDATE job SET state = 'held', active = 0, run_at = ?2, attempts_made = 0, cuts = 0,
+                        finished_on = NULL
          WHERE id = ?1 AND state = 'failed'",
         params![id, tx.now()],
     )?;

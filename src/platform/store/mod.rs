@@ -105,6 +105,7 @@ struct Inner {
     clock: SharedClock,
     ids: SharedIds,
     doorbell: Arc<Notify>,
+    faults: Arc<Faults>,
 }
 
 impl std::fmt::Debug for Store {
@@ -155,6 +156,7 @@ impl Store {
                 clock,
                 ids,
                 doorbell,
+                faults: Arc::clone(&options.faults),
             }),
         })
     }
@@ -178,6 +180,7 @@ impl Store {
                 clock,
                 ids,
                 doorbell: Arc::default(),
+                faults: Arc::default(),
             }),
         })
     }
@@ -285,6 +288,11 @@ impl Store {
     /// Rung after each COMMIT that asked for it; the one listener is the relay of the job queue.
     pub fn doorbell(&self) -> Arc<Notify> {
         Arc::clone(&self.inner.doorbell)
+    }
+
+    /// The fault points of the process it belongs to.
+    pub fn faults(&self) -> &Faults {
+        &self.inner.faults
     }
 
     /// Whether it still takes work.

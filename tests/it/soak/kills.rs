@@ -41,7 +41,7 @@ fn began(job: &Value) -> Option<u64> {
 }
 
 /// When each of the jobs was begun again after `restart`, in ms since 1970; waits until those attempts
-/// are over. So the next kill does not cut the same jobs: after four of them they would have failed.
+/// are over, so that the next kill cuts others.
 async fn begun_again(world: &World, server: &Server, cut: &Cut, restart: u64) -> Vec<u64> {
     let (mut begun, until) = (Vec::new(), Instant::now() + Duration::from_secs(10));
     for id in &cut.jobs {

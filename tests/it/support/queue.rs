@@ -296,6 +296,18 @@ impl Bench {
             .unwrap()
     }
 
+    /// A job of which three attempts failed already.
+    pub async fn add_last_chance(&self, payload: Value) -> JobId {
+        self.store
+            .write(move |tx| {
+                let id = enqueue(tx, JobDraft::now(PROBE, payload.clone()))?;
+                tx.execute("UPDATE job SET attempts_made = 3 WHERE id = ?1", params![id])?;
+                Ok(id)
+            })
+            .await
+            .unwrap()
+    }
+
     pub async fn enqueue(&self, draft: JobDraft) -> JobId {
         self.store.write(move |tx| enqueue(tx, draft.clone())).await.unwrap()
     }

@@ -78,7 +78,7 @@ impl Inner {
         loop {
             pause_for(EXTEND_EVERY).await;
             let held: Vec<(String, String)> =
-                lock(&self.held).iter().map(|(id, token)| (id.clone(), token.clone())).collect();
+                lock(&self.held).iter().map(|(id, held)| (id.clone(), held.token.clone())).collect();
             if held.is_empty() {
                 continue;
             }

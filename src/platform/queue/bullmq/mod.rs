@@ -18,7 +18,7 @@ mod scripts;
 mod worker;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use self::scripts::{FENCE_FIELD, Keys, Scripts};
 use super::ledger::Ticket;
 use super::pickup;
-use super::port::{Condition, Drained, Queue, QueueCounts, QueueFuture, Trouble};
+use super::port::{Condition, Drained, Known, Queue, QueueCounts, QueueFuture, Trouble};
 use super::registry::Registry;
 use super::runner::{Runner, Stop};
 use super::slots::{Slots, let_go};
@@ -57,13 +57,22 @@ struct Inner {
     slots: Slots,
     wake: Arc<Notify>,
     forgot: Arc<Notify>,
-    /// What this process holds in Redis: BullMQ's id and the lock's token.
-    held: Mutex<HashMap<String, String>>,
+    /// What this process holds in Redis, by BullMQ's id.
+    held: Mutex<HashMap<String, Held>>,
     /// Whether jobs of ours may lie in Redis as running that do not run.
     sweep: AtomicBool,
     taken_by: Mutex<Option<Owner>>,
     trouble: Trouble,
-    tokens: std::sync::atomic::AtomicU64,
+    tokens: AtomicU64,
+    claims: AtomicU64,
+}
+
+/// A job that this process holds in Redis.
+struct Held {
+    /// The lock's.
+    token: String,
+    /// The ledger handed it over meanwhile: its attempt is over there, and Redis is not told yet.
+    again: Option<Ticket>,
 }
 
 /// What the queue is made of.
@@ -101,7 +110,8 @@ impl BullQueue {
                 sweep: AtomicBool::new(false),
                 taken_by: Mutex::default(),
                 trouble: Trouble::default(),
-                tokens: Default::default(),
+                tokens: AtomicU64::default(),
+                claims: AtomicU64::default(),
             }),
         };
         queue.inner.sweep().await?;
@@ -158,6 +168,15 @@ impl Inner {
         self.wake.notify_one();
     }
 
+    /// Adds a job again that the ledger handed over while it was held.
+    async fn add_again(&self, ticket: Ticket) {
+        if let Err(problem) = self.add(&[ticket]).await {
+            tracing::warn!(%problem, "a job that was moved by hand could not be added; the ledger is compared");
+            self.doubt();
+        }
+        self.wake.notify_one();
+    }
+
     /// Adds the jobs; those that are there are brought to what the ledger says.
     async fn add(&self, tickets: &[Ticket]) -> Result<(), Problem> {
         let keys = &self.scripts.keys;
@@ -187,9 +206,8 @@ impl Inner {
         Ok(())
     }
 
-    /// Brings a job that is in Redis to what the ledger says. False when it has to be added anew.
-    async fn settle_existing(&self, ticket: &Ticket) -> Result<bool, Problem> {
-        let id = ticket.id.as_str();
+    /// Where a job lies: completed, failed, delayed, prioritized, active, wait, paused; then how it ended.
+    async fn locate(&self, id: &str) -> Result<Vec<Value>, Problem> {
         let keys = &self.scripts.keys;
         let mut ask = pipe();
         for set in ["completed", "failed", "delayed", "prioritized"] {
@@ -199,8 +217,30 @@ impl Inner {
             ask.cmd("LPOS").arg(keys.of(list)).arg(id);
         }
         ask.cmd("HMGET").arg(keys.job(id)).arg(FENCE_FIELD).arg("failedReason");
-        let answers = self.redis.query_all(ask).await?;
-        let has = |n: usize| answers.get(n).is_some_and(|v| !matches!(v, Value::Nil));
+        self.redis.query_all(ask).await
+    }
+
+    /// Keeps the ticket of a job that this process holds until Redis is told of its attempt.
+    fn keep_for_later(&self, ticket: &Ticket) -> bool {
+        let mut held = lock(&self.held);
+        let Some(held) = held.get_mut(ticket.id.as_str()) else { return false };
+        held.again = Some(ticket.clone());
+        true
+    }
+
+    /// Brings a job that is in Redis to what the ledger says. False when it has to be added anew.
+    async fn settle_existing(&self, ticket: &Ticket) -> Result<bool, Problem> {
+        let id = ticket.id.as_str();
+        let has = |answers: &[Value], n: usize| answers.get(n).is_some_and(|v| !matches!(v, Value::Nil));
+        let mut answers = self.locate(id).await?;
+        if has(&answers, 4) {
+            if self.keep_for_later(ticket) {
+                return Ok(true);
+            }
+            // Its attempt may have let go of it just now.
+            answers = self.locate(id).await?;
+        }
+        let has = |n: usize| has(&answers, n);
         if has(4) || has(3) || has(5) || has(6) {
             return Ok(true);
         }
@@ -224,18 +264,25 @@ impl Inner {
         Ok(false)
     }
 
-    async fn list_known(&self) -> Result<Vec<String>, Problem> {
+    async fn list_known(&self) -> Result<Vec<Known>, Problem> {
+        let keys = &self.scripts.keys;
         let mut ask = pipe();
         for list in ["wait", "paused", "active"] {
-            ask.cmd("LRANGE").arg(self.scripts.keys.of(list)).arg(0).arg(-1);
+            ask.cmd("LRANGE").arg(keys.of(list)).arg(0).arg(-1);
         }
-        for set in ["prioritized", "delayed"] {
-            ask.cmd("ZRANGE").arg(self.scripts.keys.of(set)).arg(0).arg(-1);
-        }
-        let mut known = Vec::new();
-        for answer in self.redis.query_all(ask).await? {
-            let page: Vec<String> = FromRedisValue::from_redis_value(answer).map_err(Problem::internal)?;
-            known.extend(page);
+        ask.cmd("ZRANGE").arg(keys.of("prioritized")).arg(0).arg(-1);
+        ask.cmd("ZRANGE").arg(keys.of("delayed")).arg(0).arg(-1).arg("WITHSCORES");
+        let mut answers = self.redis.query_all(ask).await?;
+        let texts = |answer: Value| -> Result<Vec<String>, Problem> {
+            FromRedisValue::from_redis_value(answer).map_err(Problem::internal)
+        };
+        let delayed = texts(answers.pop().unwrap_or(Value::Nil))?;
+        let mut known: Vec<Known> = delayed
+            .chunks(2)
+            .filter_map(|pair| Some(Known { id: pair.first()?.clone(), not_before: worker::instant(pair.get(1)?) }))
+            .collect();
+        for answer in answers {
+            known.extend(texts(answer)?.into_iter().map(|id| Known { id, not_before: None }));
         }
         Ok(known)
     }
@@ -279,7 +326,7 @@ impl Queue for BullQueue {
         })
     }
 
-    fn list_known(&self) -> QueueFuture<'_, Vec<String>> {
+    fn list_known(&self) -> QueueFuture<'_, Vec<Known>> {
         Box::pin(self.inner.list_known())
     }
 

@@ -24,6 +24,8 @@ const MAX_STALLED: i64 = 1;
 pub(super) const STALLED_EVERY_MS: i64 = 30_000;
 /// The priority of jobs that call out: behind the jobs that stay inside Tenure.
 const CALLS_OUT: i64 = 1;
+/// A key of the queue that nothing is ever put under.
+const NOWHERE: &str = "tenure-nowhere";
 /// The field of a job that holds the fence of the attempt with which Tenure finished it.
 pub(super) const FENCE_FIELD: &str = "tenureFence";
 
@@ -165,8 +167,18 @@ impl Scripts {
         }
     }
 
-    /// Takes the next job under a lock of this token.
+    /// Takes the next job under a lock of this token: those that stay inside come before those that call
+    /// out.
     pub(super) fn take_next(&self, token: &str, worker: &str, now: Timestamp) -> Call<'_> {
+        self.take(["wait", "delayed"], token, worker, now)
+    }
+
+    /// Takes the next job that calls out, if there is one. The script is made to see no others.
+    pub(super) fn take_next_that_calls_out(&self, token: &str, worker: &str, now: Timestamp) -> Call<'_> {
+        self.take([NOWHERE, NOWHERE], token, worker, now)
+    }
+
+    fn take(&self, [wait, delayed]: [&str; 2], token: &str, worker: &str, now: Timestamp) -> Call<'_> {
         let opts = Pack::Map(&[
             ("token", Pack::Str(token)),
             ("lockDuration", Pack::Int(LOCK_MS)),
@@ -175,13 +187,13 @@ impl Scripts {
         Call {
             script: &self.to_active,
             keys: self.keys.all(&[
-                "wait",
+                wait,
                 "active",
                 "prioritized",
                 "events",
                 "stalled",
                 "limiter",
-                "delayed",
+                delayed,
                 "paused",
                 "meta",
                 "pc",
