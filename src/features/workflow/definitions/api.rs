@@ -80,7 +80,7 @@ fn view(w: Workflow, by: &Principal, whole: bool) -> WorkflowView {
         created_at: w.created_at,
         updated_at: w.updated_at,
         published_at: w.published_at,
-        definition: whole.then_some(w.definition),
+        definition: whole.then(|| (*w.definition).clone()),
     }
 }
 

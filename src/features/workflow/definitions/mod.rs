@@ -13,6 +13,8 @@ pub mod people;
 pub mod store;
 pub mod validate;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -265,7 +267,7 @@ pub struct Workflow {
     /// How it stands.
     pub status: WorkflowStatus,
     /// What it says.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// Who wrote it.
     pub created_by: Option<PersonId>,
     /// When it was made.
