@@ -43,11 +43,31 @@ CREATE TABLE run (
 CREATE INDEX run_by_status ON run (status, id);
 -- GET /api/runs?workflowId=
 CREATE INDEX run_by_workflow ON run (workflow_id, id);
--- A requestor's own runs.
+-- GET /api/runs?workflowId=&status=
+CREATE INDEX run_by_workflow_status ON run (workflow_id, status, id);
+-- GET /api/runs?subjectId=
 CREATE INDEX run_by_subject ON run (subject_id, id);
-CREATE INDEX run_by_starter ON run (started_by, id);
 -- stuck-run-recovery: running runs that were not touched for long.
 CREATE INDEX run_running_by_update ON run (updated_at) WHERE status = 'running';
+
+-- Who sees a run as their own: whoever started it, whom it is about, and whoever is asked for something in it.
+CREATE TABLE run_viewer (
+    person_id TEXT NOT NULL REFERENCES person (id),
+    run_id    TEXT NOT NULL REFERENCES run (id),
+    PRIMARY KEY (person_id, run_id)
+) STRICT, WITHOUT ROWID;
+
+-- Kept by the database, so that it is true whichever part of Tenure asks somebody.
+CREATE TRIGGER run_has_viewers AFTER INSERT ON run BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.started_by, NEW.id WHERE NEW.started_by IS NOT NULL;
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.subject_id, NEW.id WHERE NEW.subject_id IS NOT NULL;
+END;
+CREATE TRIGGER run_has_another_subject AFTER UPDATE OF subject_id ON run
+WHEN NEW.subject_id IS NOT NULL AND NEW.subject_id IS NOT OLD.subject_id BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id) VALUES (NEW.subject_id, NEW.id);
+END;
 
 -- One execution of a step.
 CREATE TABLE run_step (
@@ -131,5 +151,9 @@ CREATE TABLE approval_approver (
     person_id   TEXT NOT NULL REFERENCES person (id),
     PRIMARY KEY (approval_id, person_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER approver_sees_the_run AFTER INSERT ON approval_approver BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.person_id, a.run_id FROM approval a WHERE a.id = NEW.approval_id;
+END;
 -- GET /api/approvals?mine=true
 CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);

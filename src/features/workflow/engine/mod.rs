@@ -277,3 +277,5 @@ fn render(action: &Action, values: &Value) -> Result<Action, StepError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::features::workflow) use tests::properties;

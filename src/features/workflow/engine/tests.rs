@@ -132,8 +132,10 @@ fn a_long_loop_yields_after_a_burst() {
 }
 
 
-/// Steps that nothing outside is needed for, written as `id: type {config} -> on:to`.
-fn steps(list: &[(&str, &str, Value, &[(&str, &str)])]) -> Definition {
+/// Id, type, settings and transitions of a step.
+type Written<'a> = (&'a str, &'a str, Value, &'a [(&'a str, &'a str)]);
+
+fn steps(list: &[Written<'_>]) -> Definition {
     let steps = list.iter().map(|(id, kind, config, to)| {
         let transitions: Vec<Value> = to.iter().map(|(on, to)| json!({ "on": on, "to": to })).collect();
         json!({ "id": id, "name": id, "type": kind, "config": config, "transitions": transitions })
@@ -344,4 +346,4 @@ fn values_are_compared_as_json_and_lists_mean_any_of_them() {
     }
 }
 
-mod properties;
+pub mod properties;

@@ -43,7 +43,8 @@ fn any_step(index: usize, count: usize) -> impl Strategy<Value = Value> {
     })
 }
 
-fn any_definition() -> impl Strategy<Value = Definition> {
+/// A workflow of steps of any kind that lead anywhere.
+pub fn any_definition() -> impl Strategy<Value = Definition> {
     let on_error = prop_oneof![Just(OnError::Stop), Just(OnError::Continue), Just(OnError::Compensate)];
     ((1..10_usize).prop_flat_map(|count| (0..count).map(|i| any_step(i, count)).collect::<Vec<_>>()), on_error)
         .prop_map(|(steps, on_error)| Definition { on_error, ..definition(Value::Array(steps)) })
