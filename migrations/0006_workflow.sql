@@ -124,32 +124,46 @@ CREATE TABLE run_event (
     PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- A decision that somebody owes.
+-- A decision that somebody owes, with its settings as they were when it was opened.
 CREATE TABLE approval (
-    id           TEXT PRIMARY KEY,
-    run_id       TEXT NOT NULL REFERENCES run (id),
-    visit        INTEGER NOT NULL,
-    step_name    TEXT NOT NULL,
-    title        TEXT NOT NULL,
-    description  TEXT NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
-    subject_id   TEXT REFERENCES person (id),
-    requested_by TEXT REFERENCES person (id),
-    role_id      TEXT REFERENCES role (id),
-    created_at   INTEGER NOT NULL,
-    due_at       INTEGER,
-    decided_at   INTEGER,
-    decided_by   TEXT REFERENCES person (id),
-    reason       TEXT,
+    id              TEXT PRIMARY KEY,
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    step_name       TEXT NOT NULL,
+    config          TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'failed', 'cancelled')),
+    subject_id      TEXT REFERENCES person (id),
+    requested_by    TEXT REFERENCES person (id),
+    role_id         TEXT REFERENCES role (id),
+    -- Counted from 1.
+    stage           INTEGER NOT NULL,
+    stage_opened_at INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    due_at          INTEGER,
+    decided_at      INTEGER,
+    decided_by      TEXT REFERENCES person (id),
+    -- Whether the escalation decided, because nobody had.
+    by_escalation   INTEGER NOT NULL DEFAULT 0,
+    -- Whether it was approved without anybody having approved.
+    exception       INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
     UNIQUE (run_id, visit)
 ) STRICT;
 -- GET /api/approvals?state=pending newest first.
 CREATE INDEX approval_by_state ON approval (state, id);
 
+-- Who decides in a stage, or has passed it on.
 CREATE TABLE approval_approver (
-    approval_id TEXT NOT NULL REFERENCES approval (id),
-    person_id   TEXT NOT NULL REFERENCES person (id),
-    PRIMARY KEY (approval_id, person_id)
+    approval_id  TEXT NOT NULL REFERENCES approval (id),
+    stage        INTEGER NOT NULL,
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    -- Whether they decide for themselves, and for whom else.
+    own          INTEGER NOT NULL,
+    on_behalf_of TEXT NOT NULL,
+    -- How often it was passed on until it came to them.
+    hops         INTEGER NOT NULL,
+    left_at      INTEGER,
+    PRIMARY KEY (approval_id, stage, person_id)
 ) STRICT, WITHOUT ROWID;
 CREATE TRIGGER approver_sees_the_run AFTER INSERT ON approval_approver BEGIN
     INSERT OR IGNORE INTO run_viewer (person_id, run_id)

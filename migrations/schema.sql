@@ -58,33 +58,78 @@ CREATE TABLE api_token (
 CREATE INDEX api_token_by_account ON api_token (account_id, id);
 
 CREATE TABLE approval (
-    id           TEXT PRIMARY KEY,
-    run_id       TEXT NOT NULL REFERENCES run (id),
-    visit        INTEGER NOT NULL,
-    step_name    TEXT NOT NULL,
-    title        TEXT NOT NULL,
-    description  TEXT NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
-    subject_id   TEXT REFERENCES person (id),
-    requested_by TEXT REFERENCES person (id),
-    role_id      TEXT REFERENCES role (id),
-    created_at   INTEGER NOT NULL,
-    due_at       INTEGER,
-    decided_at   INTEGER,
-    decided_by   TEXT REFERENCES person (id),
-    reason       TEXT,
+    id              TEXT PRIMARY KEY,
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    step_name       TEXT NOT NULL,
+    config          TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'failed', 'cancelled')),
+    subject_id      TEXT REFERENCES person (id),
+    requested_by    TEXT REFERENCES person (id),
+    role_id         TEXT REFERENCES role (id),
+    -- Counted from 1.
+    stage           INTEGER NOT NULL,
+    stage_opened_at INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    due_at          INTEGER,
+    decided_at      INTEGER,
+    decided_by      TEXT REFERENCES person (id),
+    -- Whether the escalation decided, because nobody had.
+    by_escalation   INTEGER NOT NULL DEFAULT 0,
+    -- Whether it was approved without anybody having approved.
+    exception       INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
     UNIQUE (run_id, visit)
 ) STRICT;
 
 CREATE INDEX approval_by_state ON approval (state, id);
 
 CREATE TABLE approval_approver (
-    approval_id TEXT NOT NULL REFERENCES approval (id),
-    person_id   TEXT NOT NULL REFERENCES person (id),
-    PRIMARY KEY (approval_id, person_id)
+    approval_id  TEXT NOT NULL REFERENCES approval (id),
+    stage        INTEGER NOT NULL,
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    -- Whether they decide for themselves, and for whom else.
+    own          INTEGER NOT NULL,
+    on_behalf_of TEXT NOT NULL,
+    -- How often it was passed on until it came to them.
+    hops         INTEGER NOT NULL,
+    left_at      INTEGER,
+    PRIMARY KEY (approval_id, stage, person_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);
+
+CREATE TABLE approval_note (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    seq         INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('question', 'answer')),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    text        TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (approval_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval_rung (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    level       INTEGER NOT NULL,
+    stage       INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('remind', 'reassign', 'last')),
+    due_at      INTEGER NOT NULL,
+    job_id      TEXT NOT NULL,
+    -- When it was carried out, or was not needed any more.
+    over_at     INTEGER,
+    PRIMARY KEY (approval_id, level)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval_vote (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    stage       INTEGER NOT NULL,
+    approves    INTEGER NOT NULL,
+    reason      TEXT,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (approval_id, person_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE assignment (
     id          TEXT    NOT NULL PRIMARY KEY,
@@ -182,6 +227,22 @@ CREATE TABLE connector_secret (
     changed_at   INTEGER NOT NULL,
     PRIMARY KEY (connector_id, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delegation (
+    id          TEXT PRIMARY KEY,
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    delegate_id TEXT REFERENCES person (id),
+    starts_at   INTEGER NOT NULL,
+    ends_at     INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    -- When somebody ended it before its time.
+    revoked_at  INTEGER
+) STRICT;
+
+CREATE INDEX delegation_by_delegate ON delegation (delegate_id, id);
+
+CREATE INDEX delegation_by_person ON delegation (person_id, starts_at) WHERE revoked_at IS NULL;
 
 CREATE TABLE directory_account (
     connector_id TEXT NOT NULL REFERENCES connector (id),

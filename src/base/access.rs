@@ -138,6 +138,8 @@ permissions! {
     ApprovalRead = "approval:read",
     /// Decide approvals that are assigned to one.
     ApprovalDecide = "approval:decide",
+    /// Reassign approvals, see and end the delegations of others.
+    ApprovalManage = "approval:manage",
     /// See people.
     PersonRead = "person:read",
     /// Create and change people.

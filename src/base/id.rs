@@ -132,6 +132,8 @@ typed_ids! {
     StepId = "stp";
     /// A decision that somebody owes.
     ApprovalId = "apr";
+    /// Somebody decides instead of somebody else for a while.
+    DelegationId = "dlg";
     /// A piece of work that somebody owes.
     TaskId = "tsk";
     /// A connected system.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
+mod approvals;
 mod backup;
 mod blobs;
 mod cli;

@@ -23,7 +23,11 @@ POST   /api/accounts/{id}/reset-password   A
 POST   /api/accounts/{id}/tokens           A
 GET    /api/approvals                      AMPQU
 GET    /api/approvals/{id}                 AMPQU
+POST   /api/approvals/{id}/answer          AMPQU
+POST   /api/approvals/{id}/ask             AMP
 POST   /api/approvals/{id}/decide          AMPQU
+POST   /api/approvals/{id}/delegate        AMP
+POST   /api/approvals/{id}/reassign        A
 GET    /api/assignments                    AMPQU
 GET    /api/assignments/{id}               AMPQU
 POST   /api/assignments/{id}/revoke        AM
@@ -44,6 +48,9 @@ GET    /api/connectors/{id}                AMU
 PATCH  /api/connectors/{id}                AM
 POST   /api/connectors/{id}/execute        AM
 POST   /api/connectors/{id}/test           AM
+GET    /api/delegations                    AMPQU
+POST   /api/delegations                    AMP
+DELETE /api/delegations/{id}               AMP
 GET    /api/documents                      AMPQU
 POST   /api/documents                      AMPQ
 GET    /api/documents/{id}                 AMPQU
@@ -128,6 +135,12 @@ fn body(route: &str, own: &str) -> Value {
     let definition = json!({ "name": "T", "steps": [{ "id": "a", "name": "A", "type": "end", "config": {} }] });
     match route {
         r if r.ends_with("/decide") => json!({ "decision": "approve" }),
+        r if r.ends_with("/answer") => json!({ "text": "t" }),
+        r if r.ends_with("/ask") => json!({ "question": "q" }),
+        r if r.ends_with("/delegate") => json!({ "to": own, "reason": "because" }),
+        r if r.ends_with("/reassign") => json!({ "to": [own], "reason": "because" }),
+        "POST /api/delegations" => json!({ "delegateId": own, "reason": "r",
+            "from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z" }),
         r if r.ends_with("/execute") => json!({ "command": "has_account", "params": {} }),
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
@@ -159,6 +172,7 @@ fn body(route: &str, own: &str) -> Value {
 fn address(path: &str) -> String {
     let prefixes = [
         ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
+        ("delegations", "dlg"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
         ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("workflows", "wfl"),
     ];

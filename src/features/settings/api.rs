@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops};
+use super::{
+    Effective, LOG_LEVEL, LOG_RETENTION, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops,
+};
 use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -78,6 +80,20 @@ struct TextInForce {
     changed_at: Option<Timestamp>,
 }
 
+/// When a decision needs a reason, as it is in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ReasonPolicyInForce {
+    /// The value.
+    value: ReasonPolicy,
+    /// Where it comes from.
+    source: Source,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
 /// Who saved a setting.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +110,8 @@ struct ChangedBy {
 struct SecuritySettings {
     /// Minutes without progress after which a running run is failed.
     stuck_run_timeout_minutes: NumberInForce,
+    /// When a decision about an approval needs a reason.
+    reason_policy: ReasonPolicyInForce,
 }
 
 /// Admin > Logging.
@@ -114,6 +132,10 @@ struct SecurityChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     stuck_run_timeout_minutes: Option<Option<u32>>,
+    /// `reject` or `both`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ReasonPolicy>)]
+    reason_policy: Option<Option<ReasonPolicy>>,
 }
 
 /// Any subset; null goes back to environment or default.
@@ -150,6 +172,9 @@ async fn put_security(
     let answer = api.store.write(move |tx| {
         if let Some(value) = change.stuck_run_timeout_minutes {
             ops::set_number(tx, &caller.principal, STUCK_RUN_TIMEOUT, value)?;
+        }
+        if let Some(value) = change.reason_policy {
+            ops::set(tx, &caller.principal, REASON_POLICY, value.map(ReasonPolicy::as_str))?;
         }
         security(tx, &started)
     });
@@ -196,8 +221,15 @@ async fn put_logging(
 
 fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, Problem> {
     let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
+    let policy = ops::reason_policy(tx)?;
     Ok(SecuritySettings {
         stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
+        reason_policy: ReasonPolicyInForce {
+            value: policy.value,
+            source: policy.source,
+            changed_by: policy.changed_by.map(changed_by),
+            changed_at: policy.changed_at,
+        },
     })
 }
 

@@ -35,6 +35,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
     Routes::new()
         .merge(definitions::api::routes(state.clone()))
         .merge(runs::api::routes(state.clone()))
+        .merge(approvals::delegations::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 
@@ -55,6 +56,8 @@ pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
         Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
         Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
+        Arc::new(approvals::jobs::EscalationReminder),
+        Arc::new(approvals::jobs::EscalationReassignment),
     ]
 }
 
