@@ -90,7 +90,9 @@ pub fn list_runs(tx: &Tx<'_>, filter: &RunFilter, before: Option<&str>, limit: u
     if let Some(person) = &filter.visible_to {
         narrow(
             "(started_by = ?? OR subject_id = ?? OR EXISTS (SELECT 1 FROM approval a
-              JOIN approval_approver p ON p.approval_id = a.id WHERE a.run_id = run.id AND p.person_id = ??))",
+              JOIN approval_approver p ON p.approval_id = a.id WHERE a.run_id = run.id AND p.person_id = ??)
+              OR EXISTS (SELECT 1 FROM task t JOIN task_candidate c ON c.task_id = t.id
+                         WHERE t.run_id = run.id AND c.person_id = ??))",
             person.to_value(),
         );
     }
@@ -105,7 +107,9 @@ pub fn is_visible_to(tx: &Tx<'_>, run: &Run, person: &PersonId) -> Result<bool, 
     }
     tx.scalar(
         "SELECT EXISTS (SELECT 1 FROM approval a JOIN approval_approver p ON p.approval_id = a.id
-                        WHERE a.run_id = ?1 AND p.person_id = ?2)",
+                        WHERE a.run_id = ?1 AND p.person_id = ?2)
+             OR EXISTS (SELECT 1 FROM task t JOIN task_candidate c ON c.task_id = t.id
+                        WHERE t.run_id = ?1 AND c.person_id = ?2)",
         params![run.id, person],
     )
 }
