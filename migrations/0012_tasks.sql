@@ -89,4 +89,4 @@ ALTER TABLE notification ADD COLUMN in_digest INTEGER NOT NULL DEFAULT 0;
 -- How many mails a person got lately.
 CREATE INDEX notification_by_time ON notification (person_id, created_at);
 -- What goes into the next mail of a person.
-CREATE INDEX notification_for_digest ON notification (person_id, id) WHERE in_digest = 1 AND mailed_at IS NULL;
+CREATE INDEX notification_for_digest ON notification (person_id) WHERE in_digest = 1 AND mailed_at IS NULL;

@@ -115,7 +115,8 @@ pub(super) fn count_mails_since(
 /// The first message that waits for the next digest.
 pub(super) fn oldest_for_digest(tx: &Tx<'_>, person: &PersonId) -> Result<Option<NotificationId>, Problem> {
     tx.query_opt(
-        "SELECT id FROM notification WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY id LIMIT 1",
+        // Ids of one millisecond come in any order, rows in that of their writing.
+        "SELECT id FROM notification WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY rowid LIMIT 1",
         params![person],
         |row| row.get("id"),
     )
@@ -124,7 +125,7 @@ pub(super) fn oldest_for_digest(tx: &Tx<'_>, person: &PersonId) -> Result<Option
 /// The messages that wait for the next digest, at most `limit` of the oldest.
 pub fn list_for_digest(tx: &Tx<'_>, person: &PersonId, limit: u32) -> Result<Vec<Notification>, Problem> {
     tx.query(
-        &format!("{COLUMNS} WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY id LIMIT ?2"),
+        &format!("{COLUMNS} WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY rowid LIMIT ?2"),
         params![person, limit],
         notification,
     )

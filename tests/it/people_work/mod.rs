@@ -76,6 +76,15 @@ impl World {
         self.clock.set(self.clock.now().plus(time));
     }
 
+    /// Moves the clock; sessions end meanwhile, so everybody signs in again.
+    async fn pass_and_sign_in(&mut self, time: Duration) {
+        self.pass(time);
+        let base = self.running.base.clone();
+        let again = [ADMIN, MONA, ROSA, ADA].map(|email| Person::sign_in(base.clone(), email));
+        let [admin, mona, rosa, ada] = again;
+        (self.admin, self.mona, self.rosa, self.ada) = tokio::join!(admin, mona, rosa, ada);
+    }
+
     /// The id of a version that was just published.
     async fn published(&self, definition: Value) -> String {
         let made = self.admin.post("/api/workflows", json!({ "definition": definition })).await.ok(201);

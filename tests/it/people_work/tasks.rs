@@ -107,7 +107,7 @@ async fn a_task_is_done_by_whoever_has_it_and_given_away_by_who_manages() {
 /// Nobody outside sees a task; the people of the run do.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_task_that_nobody_can_do_fails_at_once_and_one_that_is_not_needed_is_closed() {
-    let w = World::new().await;
+    let mut w = World::new().await;
     w.admin.post("/api/people", json!({ "displayName": "Nia", "email": "nia@example.org" })).await.ok(201);
     let run = w.ada.start(&w.published(offered(json!([{ "person": "nia@example.org" }]))).await, json!({})).await;
     let failed = w.run_is(&run, "failed").await;
@@ -120,7 +120,7 @@ async fn a_task_that_nobody_can_do_fails_at_once_and_one_that_is_not_needed_is_c
     let path = format!("/api/tasks/{}", task["id"].as_str().expect("an id"));
     assert_eq!(w.ada.get(&path).await.status, 404, "it is none of hers");
     assert_eq!(w.rosa.get(&format!("/api/runs/{run}")).await.status, 200, "whoever does it sees the run");
-    w.pass(Duration::from_secs(3600));
+    w.pass_and_sign_in(Duration::from_secs(3600)).await;
     w.run_is(&run, "failed").await;
     assert_eq!(w.admin.get(&path).await.ok(200)["state"], "cancelled");
     assert_eq!(w.rosa.told().await[0], "Not needed any more: Prepare a room");
