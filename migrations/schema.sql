@@ -449,6 +449,34 @@ CREATE TABLE job_schedule_fired (
     PRIMARY KEY (name, from_slot)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE link (
+    id              TEXT PRIMARY KEY,
+    kind            TEXT NOT NULL CHECK (kind IN ('invitation', 'verify_contact')),
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    email           TEXT NOT NULL,
+    display_name    TEXT NOT NULL,
+    message         TEXT NOT NULL,
+    -- Whose address is proven.
+    person_id       TEXT REFERENCES person (id),
+    form            TEXT NOT NULL CHECK (json_valid(form)),
+    becomes_subject INTEGER NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('open', 'used', 'expired', 'cancelled')),
+    created_at      INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL,
+    mailed_at       INTEGER,
+    used_at         INTEGER,
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE TABLE link_token (
+    sha256  BLOB PRIMARY KEY,
+    link_id TEXT NOT NULL REFERENCES link (id),
+    made_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX link_token_by_link ON link_token (link_id);
+
 CREATE TABLE notification (
     id        TEXT PRIMARY KEY,
     person_id TEXT NOT NULL REFERENCES person (id),
@@ -459,11 +487,23 @@ CREATE TABLE notification (
     created_at INTEGER NOT NULL,
     read_at   INTEGER,
     mailed_at INTEGER
-) STRICT;
+, in_digest INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX notification_by_person ON notification (person_id, id);
 
+CREATE INDEX notification_by_time ON notification (person_id, created_at);
+
+CREATE INDEX notification_for_digest ON notification (person_id, id) WHERE in_digest = 1 AND mailed_at IS NULL;
+
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
+
+CREATE TABLE notification_template (
+    key        TEXT PRIMARY KEY,
+    subject    TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE person (
     id           TEXT PRIMARY KEY,
@@ -588,6 +628,52 @@ CREATE TABLE setting (
     changed_by TEXT NOT NULL,
     changed_at INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE task (
+    id           TEXT PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('task', 'consent')),
+    run_id       TEXT NOT NULL REFERENCES run (id),
+    visit        INTEGER NOT NULL,
+    step_name    TEXT NOT NULL,
+    title        TEXT NOT NULL,
+    -- How it is done; of a consent, the text that was agreed to, as it was shown.
+    description  TEXT NOT NULL,
+    form         TEXT NOT NULL CHECK (json_valid(form)),
+    outputs      TEXT NOT NULL CHECK (json_valid(outputs)),
+    state        TEXT NOT NULL CHECK (state IN ('open', 'assigned', 'held', 'done', 'cancelled')),
+    subject_id   TEXT REFERENCES person (id),
+    requested_by TEXT REFERENCES person (id),
+    assignee_id  TEXT REFERENCES person (id),
+    hold_reason  TEXT,
+    created_at   INTEGER NOT NULL,
+    due_at       INTEGER,
+    outcome      TEXT,
+    given        TEXT CHECK (given IS NULL OR json_valid(given)),
+    reason       TEXT,
+    done_at      INTEGER,
+    done_by      TEXT REFERENCES person (id),
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE INDEX task_by_state ON task (state, id);
+
+CREATE TABLE task_candidate (
+    task_id   TEXT NOT NULL REFERENCES task (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    PRIMARY KEY (task_id, person_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX task_candidate_by_person ON task_candidate (person_id, task_id);
+
+CREATE TABLE task_comment (
+    id        TEXT PRIMARY KEY,
+    task_id   TEXT NOT NULL REFERENCES task (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    at        INTEGER NOT NULL,
+    text      TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX task_comment_by_task ON task_comment (task_id, id);
 
 CREATE TABLE workflow (
     id           TEXT PRIMARY KEY,

@@ -136,6 +136,10 @@ typed_ids! {
     DelegationId = "dlg";
     /// A piece of work that somebody owes.
     TaskId = "tsk";
+    /// A link that can be followed once.
+    LinkId = "lnk";
+    /// A comment of somebody.
+    CommentId = "cmt";
     /// A connected system.
     ConnectorId = "con";
     /// A schedule.

@@ -48,6 +48,16 @@ pub fn check_value(value: &Value) -> Result<(), TemplateError> {
     check_at(&ENVIRONMENT, value, "")
 }
 
+/// What is wrong with one text that is filled from `sample`, and in which line.
+pub fn fault_of(text: &str, sample: &Value) -> Option<(usize, String)> {
+    let context = match context_of(sample) {
+        Ok(context) => context,
+        Err(e) => return Some((1, e.message)),
+    };
+    let filled = environment().render_named_str("", text, context);
+    filled.err().map(|e| (e.line().unwrap_or(1), explain(&e)))
+}
+
 fn context_of(context: &Value) -> Result<minijinja::Value, TemplateError> {
     minijinja::Value::deserialize(context)
         .map_err(|e| TemplateError { path: String::new(), message: format!("the context cannot be read: {e}") })

@@ -15,6 +15,7 @@ mod doctor;
 mod events;
 mod jobs;
 mod notifications;
+mod people_work;
 mod permissions;
 mod pool;
 mod queue_conformance;

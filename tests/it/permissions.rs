@@ -78,10 +78,16 @@ GET    /api/jobs/{id}/attempts             AMU
 POST   /api/jobs/{id}/promote              A
 POST   /api/jobs/{id}/remove               A
 POST   /api/jobs/{id}/retry                A
+GET    /api/links/{token}                  *
+POST   /api/links/{token}/accept           *
 GET    /api/logs                           AU
 POST   /api/logs/purge                     A
 GET    /api/logs/purge-preview             A
 GET    /api/notifications                  AMPQU
+GET    /api/notifications/templates        AU
+GET    /api/notifications/templates/{key}  AU
+PUT    /api/notifications/templates/{key}  A
+DELETE /api/notifications/templates/{key}  A
 POST   /api/notifications/{id}/read        AMPQU
 GET    /api/people                         AMU
 POST   /api/people                         A
@@ -111,11 +117,23 @@ POST   /api/schedules/{id}/resume          AM
 POST   /api/schedules/{id}/run             AM
 GET    /api/settings/logging               AU
 PUT    /api/settings/logging               A
+GET    /api/settings/notifications         AU
+PUT    /api/settings/notifications         A
 GET    /api/settings/security              AU
 PUT    /api/settings/security              A
 GET    /api/setup                          *
 POST   /api/setup                          *
 GET    /api/system                         AU
+GET    /api/tasks                          AMPQU
+GET    /api/tasks/{id}                     AMPQU
+POST   /api/tasks/{id}/answer              AMPQ
+POST   /api/tasks/{id}/assign              AM
+POST   /api/tasks/{id}/claim               AMPQ
+POST   /api/tasks/{id}/comment             AMPQ
+POST   /api/tasks/{id}/complete            AMPQ
+POST   /api/tasks/{id}/hold                AMPQ
+POST   /api/tasks/{id}/release             AMPQ
+POST   /api/tasks/{id}/resume              AMPQ
 GET    /api/workflows                      AMPQU
 POST   /api/workflows                      AM
 POST   /api/workflows/validate             AMPQU
@@ -127,6 +145,7 @@ POST   /api/workflows/{id}/deprecate       AM
 POST   /api/workflows/{id}/duplicate       AM
 POST   /api/workflows/{id}/publish         AM
 POST   /api/workflows/{id}/start           AMPQ
+GET    /api/workflows/{id}/form            AMPQU
 GET    /api/workflows/{id}/versions        AMPQU
 ";
 
@@ -134,6 +153,10 @@ GET    /api/workflows/{id}/versions        AMPQU
 fn body(route: &str, own: &str) -> Value {
     let definition = json!({ "name": "T", "steps": [{ "id": "a", "name": "A", "type": "end", "config": {} }] });
     match route {
+        r if r.ends_with("/tasks/{id}/answer") => json!({ "agree": true }),
+        r if r.ends_with("/tasks/{id}/assign") => json!({ "personId": own }),
+        r if r.ends_with("/tasks/{id}/comment") => json!({ "text": "words" }),
+        r if r.ends_with("/tasks/{id}/hold") => json!({ "reason": "because" }),
         r if r.ends_with("/decide") => json!({ "decision": "approve" }),
         r if r.ends_with("/answer") => json!({ "text": "t" }),
         r if r.ends_with("/ask") => json!({ "question": "q" }),
@@ -161,6 +184,7 @@ fn body(route: &str, own: &str) -> Value {
         r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
             json!({ "definition": definition })
         }
+        "PUT /api/notifications/templates/{key}" => json!({ "subject": "s", "body": "b" }),
         r if ["/cancel", "/revoke", "/approve", "/reject", "/withdraw"].iter().any(|e| r.ends_with(e)) => {
             json!({ "reason": "because" })
         }
@@ -174,7 +198,7 @@ fn address(path: &str) -> String {
         ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
         ("delegations", "dlg"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
-        ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("workflows", "wfl"),
+        ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("tasks", "tsk"), ("workflows", "wfl"),
     ];
     let prefix = prefixes.iter().find(|(word, _)| path.contains(&format!("/{word}/"))).map_or("", |(_, p)| *p);
     path.replace("{id}", &format!("{prefix}_00000000000000000000000000")).replace("{seq}", "999999")

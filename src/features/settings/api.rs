@@ -7,7 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Effective, LOG_LEVEL, LOG_RETENTION, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops,
+    Effective, LOG_LEVEL, LOG_RETENTION, NumberSetting, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy, Source,
+    Started, ops,
 };
 use crate::base::access::may;
 use crate::base::problem::Problem;
@@ -51,7 +52,7 @@ pub fn routes(state: SettingsApi) -> Routes {
 /// A whole number in force.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct NumberInForce {
+pub struct NumberInForce {
     /// The value.
     value: u32,
     /// Where it comes from.
@@ -245,6 +246,13 @@ fn logging(tx: &Tx<'_>, started: &StartedSettings) -> Result<LoggingSettings, Pr
             changed_at: level.changed_at,
         },
     })
+}
+
+impl NumberInForce {
+    /// A setting as it stands.
+    pub fn of(effective: Effective<u32>, setting: NumberSetting) -> Self {
+        number_in_force(effective, setting.min, setting.max)
+    }
 }
 
 fn number_in_force(effective: Effective<u32>, min: u32, max: u32) -> NumberInForce {

@@ -12,7 +12,9 @@ pub mod approvals;
 pub mod cleanup;
 pub mod definitions;
 pub mod engine;
+pub mod links;
 pub mod runs;
+pub mod tasks;
 
 use std::sync::Arc;
 
@@ -20,6 +22,7 @@ use crate::features::connectors::Connectors;
 use crate::features::settings::Started;
 use crate::platform::blobs::BlobStore;
 use crate::platform::http::Routes;
+use crate::platform::mail::Mailer;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
 
@@ -36,6 +39,8 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(definitions::api::routes(state.clone()))
         .merge(runs::api::routes(state.clone()))
         .merge(approvals::delegations::api::routes(state.clone()))
+        .merge(tasks::api::routes(state.clone()))
+        .merge(links::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 
@@ -48,6 +53,10 @@ pub struct WorkflowJobs {
     pub blobs: BlobStore,
     /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
     pub stuck_run_timeout: Started<u32>,
+    /// Where the mails of links go.
+    pub mailer: Mailer,
+    /// How addresses of the UI begin.
+    pub public_url: String,
 }
 
 /// The jobs of this feature.
@@ -58,6 +67,7 @@ pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
         Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
         Arc::new(approvals::jobs::EscalationReminder),
         Arc::new(approvals::jobs::EscalationReassignment),
+        Arc::new(links::jobs::SendLink::new(needs.mailer, needs.public_url)),
     ]
 }
 

@@ -26,6 +26,7 @@ import type {
   Schedule,
   Setting,
   SystemInfo,
+  Task,
   Workflow,
   WorkflowWithDefinition,
 } from './types';
@@ -53,6 +54,8 @@ const id = encodeURIComponent;
 export const queries = {
   approvals: (filter: Filter) => list<Approval>('/api/approvals', filter),
   approval: (key: string) => one<Approval>(`/api/approvals/${id(key)}`),
+  tasks: (filter: Filter) => list<Task>('/api/tasks', filter),
+  task: (key: string) => one<Task>(`/api/tasks/${id(key)}`),
   workflows: (filter: Filter = {}) => list<Workflow>('/api/workflows', filter),
   workflow: (key: string) => one<WorkflowWithDefinition>(`/api/workflows/${id(key)}`),
   workflowVersions: (key: string) => one<{ items: Workflow[] }>(`/api/workflows/${id(key)}/versions`),

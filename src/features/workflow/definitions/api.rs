@@ -17,6 +17,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::workflow::WorkflowApi;
 use crate::features::workflow::runs::api::RunView;
+use crate::features::workflow::runs::forms::FormView;
 use crate::features::workflow::runs::ops as run_ops;
 use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Tx;
@@ -28,6 +29,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .routes(routes!(validate_definition))
         .routes(routes!(get_workflow, update_workflow, delete_workflow))
         .routes(routes!(list_versions))
+        .routes(routes!(get_form))
         .routes(routes!(publish))
         .routes(routes!(create_version))
         .routes(routes!(deprecate))
@@ -206,6 +208,18 @@ async fn list_versions(
         })
         .await?;
     Ok(Json(VersionList { items: rows.into_iter().map(|w| view(w, &caller.principal, false)).collect() }))
+}
+
+/// What a run of a version is started with.
+#[utoipa::path(get, path = "/api/workflows/{id}/form", tag = "workflows", params(("id" = WorkflowId, Path)),
+    responses((status = 200, body = FormView), (status = 404)))]
+async fn get_form(
+    _: Allowed<may::WorkflowRead>,
+    State(api): State<WorkflowApi>,
+    IdPath(id): IdPath<WorkflowId>,
+) -> Result<Json<FormView>, Failure> {
+    let workflow = api.store.read(move |tx| store::get_workflow(tx, &id)).await?;
+    Ok(Json(FormView::of(workflow.definition.variables)))
 }
 
 async fn change(

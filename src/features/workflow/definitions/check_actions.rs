@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::validate::{Check, is_name};
 use super::{
     Action, Approver, ApprovalConfig, Escalation, ForeachConfig, HttpConfig, ParallelConfig, Pattern, Rule, TaskConfig,
-    TransformConfig, Variable, expression,
+    TransformConfig, Variable, expression, fields,
 };
 use crate::base::template;
 use crate::platform::script;
@@ -236,14 +236,22 @@ impl Check<'_> {
         for (i, name) in c.outputs.iter().enumerate() {
             let path = format!("{path}.outputs[{i}]");
             self.variable(&path, name);
-            if !c.form.iter().any(|f| f.name == *name) {
-                self.error(path, format!("there is no field {name}"));
+            let variable = self.definition.variables.iter().find(|v| v.name == *name).map(|v| v.kind);
+            match c.form.iter().find(|f| f.name == *name) {
+                None => self.error(path, format!("there is no field {name}")),
+                Some(field) if variable.is_some_and(|kind| kind != field.kind) => {
+                    self.error(path, "the field and the variable are of different types");
+                }
+                Some(_) => {}
             }
         }
     }
 
     /// Variables of a definition, or fields of a form.
     pub(super) fn fields(&mut self, path: &str, fields: &[Variable]) {
+        if fields.len() > fields::MAX_FIELDS {
+            self.error(path, format!("expected at most {} fields", fields::MAX_FIELDS));
+        }
         let mut names = BTreeSet::new();
         for (i, field) in fields.iter().enumerate() {
             let path = format!("{path}[{i}]");
@@ -253,8 +261,8 @@ impl Check<'_> {
             if !names.insert(&field.name) {
                 self.error(format!("{path}.name"), format!("{} is there twice", field.name));
             }
-            if field.default.as_ref().is_some_and(|d| !field.kind.fits(d)) {
-                self.error(format!("{path}.default"), "expected a value of the variable's type");
+            for (part, message) in fields::faults_of(field) {
+                self.error(format!("{path}.{part}"), message);
             }
         }
     }

@@ -8,6 +8,7 @@ pub mod actions;
 pub mod api;
 mod check_actions;
 pub mod expression;
+pub mod fields;
 pub mod ops;
 pub mod people;
 pub mod store;
@@ -78,6 +79,27 @@ pub struct Variable {
     /// What forms show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// What one should know to fill it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The values that are taken; of a list, its items. Any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub options: Vec<Value>,
+    /// The smallest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub min: Option<serde_json::Number>,
+    /// The largest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub max: Option<serde_json::Number>,
+    /// A regular expression that a text fits, somewhere unless it has `^` and `$`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The most characters of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u32>,
 }
 
 /// Kinds of values.

@@ -40,6 +40,12 @@ impl<'a> Engine<'a> {
                     self.leave(visit, &outcome, output, None);
                 }
             }
+            Event::Answered { visit, outcome, output, values } => {
+                if self.is_outside(visit) {
+                    self.state.vars.extend(values);
+                    self.leave(visit, &outcome, output, None);
+                }
+            }
             Event::Computed { visit, values } => {
                 if self.is_outside(visit) {
                     let names: Vec<String> = values.keys().cloned().collect();

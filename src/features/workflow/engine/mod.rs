@@ -48,6 +48,17 @@ pub enum Event {
         /// What it gave.
         output: Value,
     },
+    /// A step in which people filled something in is done: variables get values, and it has an outcome.
+    Answered {
+        /// The visit it belongs to.
+        visit: u32,
+        /// Its outcome.
+        outcome: String,
+        /// What it gave.
+        output: Value,
+        /// The variables.
+        values: Map<String, Value>,
+    },
     /// A transform is done: variables get values.
     Computed {
         /// The visit it belongs to.

@@ -186,7 +186,7 @@ impl Drive<'_, '_> {
                 ops::stop_inside(tx, self.by, &RunId::from_stored(id), &reason)?;
             }
             Some(Wait::Signal { event, key }) => store::delete_signal_wait(tx, run, visit, &event, &key)?,
-            Some(wait) => effects::withdraw_from_people(tx, &wait)?,
+            Some(wait) => effects::withdraw_from_people(tx, self.by, &wait)?,
             None => {}
         }
         Ok(())

@@ -12,7 +12,7 @@ pub mod effects;
 pub mod forms;
 pub mod jobs;
 pub mod ops;
-mod people;
+pub(in crate::features::workflow) mod people;
 pub mod signals;
 pub mod store;
 
