@@ -12,6 +12,7 @@ pub mod approvals;
 pub mod cleanup;
 pub mod definitions;
 pub mod engine;
+pub mod events;
 pub mod runs;
 
 use std::sync::Arc;
@@ -35,6 +36,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
     Routes::new()
         .merge(definitions::api::routes(state.clone()))
         .merge(runs::api::routes(state.clone()))
+        .merge(events::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 
