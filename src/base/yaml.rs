@@ -229,7 +229,7 @@ mod tests {
     #[test]
     fn what_is_written_is_plain() {
         let text = write(&json!({ "on": "yes", "no": ["a b", { "c": "1" }], "long": "x\ny" })).expect("writes");
-        assert_eq!(text, "long: |-\n  x\n  y\nno:\n- a b\n- c: '1'\non: yes\n");
+        assert_eq!(text, "long: |-\n  x\n  y\nno:\n- a b\n- c: \"1\"\non: yes\n");
     }
 
     #[test]

@@ -137,7 +137,7 @@ async fn a_running_server_takes_what_is_applied_and_started() {
     assert_eq!(run(&data, &["start", "example-set", "--subject", "nobody@example.org"]).status.code(), Some(1));
     let audit = http().get(format!("{}/api/audit?limit=200", server.base)).bearer_auth(&token).send().await.expect("an answer");
     let audit: Value = audit.json().await.expect("JSON");
-    let by_cli = |e: &&Value| e["action"] == "run.started" && e["actorId"].as_str().is_some_and(|a| a.starts_with("cli:"));
+    let by_cli = |e: &&Value| e["action"] == "run.started" && e["actor"]["id"].as_str().is_some_and(|a| a.starts_with("cli:"));
     assert_eq!(audit["items"].as_array().expect("a list").iter().filter(by_cli).count(), 2, "{audit}");
     assert_eq!(server.terminate(), 0);
 }

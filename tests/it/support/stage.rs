@@ -12,7 +12,6 @@ use tenure::app::demo::story::{ADA, ADMIN, MONA, PASSWORD, ROSA};
 use tenure::base::access::{Principal, SystemRole};
 use tenure::base::clock::Clock as _;
 use tenure::base::id::PersonId;
-use tenure::base::time::Timestamp;
 use tenure::config::{Config, Reader};
 use tenure::features::identity::{accounts, people};
 use tenure::platform::clock::ShiftedClock;
@@ -205,10 +204,6 @@ impl Stage {
         let admin = self.sign_in(ADMIN).await;
         let all = admin.list("/api/assignments?limit=200").await.expect("a list");
         all.into_iter().filter(|a| a["role"]["name"] == role && a["state"] == "active").collect()
-    }
-
-    pub fn now(&self) -> Timestamp {
-        self.clock.now()
     }
 }
 

@@ -215,8 +215,10 @@ impl Check<'_> {
             self.error(format!("{path}.to"), "expected at least one recipient");
         }
         for (i, to) in c.to.iter().enumerate() {
-            if let Recipient::Person(text) | Recipient::Group(text) = to {
-                self.filled(&format!("{path}.to[{i}]"), text);
+            match to {
+                Recipient::Person(text) => self.filled(&format!("{path}.to[{i}].person"), text),
+                Recipient::Group(text) => self.filled(&format!("{path}.to[{i}].group"), text),
+                Recipient::Who(_) | Recipient::SystemRole(_) => {}
             }
         }
         self.filled(&format!("{path}.subject"), &c.subject);

@@ -196,9 +196,23 @@ fn settings<'de, D: Deserializer<'de>>(d: D) -> Result<Settings, D::Error> {
     Ok(Settings(Option::<Map<String, Value>>::deserialize(d)?.unwrap_or_default()))
 }
 
-fn action_of(kind: String, config: Settings, step: &str) -> Result<Action, String> {
-    let whole = serde_json::json!({ "type": kind, "config": config.0 });
-    serde_path_to_error::deserialize(whole).map_err(|e| format!("{step}: {}: {}", e.path(), e.inner()))
+/// What a step does; a fault comes with its path, which begins with `type` or `config`.
+fn action(kind: &str, config: Value) -> Result<Action, (String, String)> {
+    // As a list the type comes first: a fault in the settings is met where it is, and not in a copy.
+    let whole = serde_json::json!([kind, config]);
+    serde_path_to_error::deserialize(whole).map_err(|e| {
+        let path = e.path().to_string();
+        let path = match path.strip_prefix("[1]") {
+            Some(inside) => format!("config{inside}"),
+            None if path == "[0]" => "type".to_owned(),
+            None => "config".to_owned(),
+        };
+        (path, e.inner().to_string())
+    })
+}
+
+fn action_of(kind: &str, config: Settings, step: &str) -> Result<Action, String> {
+    action(kind, Value::Object(config.0)).map_err(|(path, message)| format!("{step}: {path}: {message}"))
 }
 
 impl TryFrom<WrittenStep> for Step {
@@ -206,7 +220,7 @@ impl TryFrom<WrittenStep> for Step {
 
     fn try_from(written: WrittenStep) -> Result<Self, String> {
         let WrittenStep { id, name, kind, config, retry, timeout, compensation, transitions } = written;
-        let action = action_of(kind, config, &format!("step {id}"))?;
+        let action = action_of(&kind, config, &format!("step {id}"))?;
         Ok(Self { id, name, action, retry, timeout, compensation: compensation.map(Box::new), transitions })
     }
 }
@@ -242,7 +256,7 @@ impl TryFrom<WrittenCompensation> for Compensation {
     type Error = String;
 
     fn try_from(written: WrittenCompensation) -> Result<Self, String> {
-        action_of(written.kind, written.config, "compensation").map(|action| Self { action })
+        action_of(&written.kind, written.config, "compensation").map(|action| Self { action })
     }
 }
 
