@@ -332,10 +332,10 @@ fn filled(text: &str) -> Result<(), String> {
 }
 
 fn form(text: &str) -> Result<(), String> {
-    let Ok(mut whole) = serde_json::from_str::<Value>(text) else { return Ok(()) };
+    let Ok(whole) = serde_json::from_str::<Value>(text) else { return Ok(()) };
     let input = whole["input"].as_object().cloned().unwrap_or_default();
     let steps = json!([{ "id": "end", "name": "End", "type": "end" }]);
-    let definition = json!({ "name": "F", "variables": whole["variables"].take(), "steps": steps });
+    let definition = json!({ "name": "F", "variables": whole["variables"], "steps": steps });
     let Ok(definition) = text::definition(definition) else { return Ok(()) };
     match forms::variables(&definition, input) {
         Ok(_) => Ok(()),
