@@ -20,6 +20,8 @@ CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active
 CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
 -- GET /api/workflows?status=active
 CREATE INDEX workflow_by_status ON workflow (status, id);
+-- Which workflows an event starts.
+CREATE INDEX workflow_by_event ON workflow (json_extract(definition, '$.trigger.event.name')) WHERE status = 'active';
 
 -- One execution of a workflow version.
 CREATE TABLE run (

@@ -690,6 +690,8 @@ CREATE TABLE workflow (
     published_at INTEGER
 ) STRICT;
 
+CREATE INDEX workflow_by_event ON workflow (json_extract(definition, '$.trigger.event.name')) WHERE status = 'active';
+
 CREATE INDEX workflow_by_key ON workflow (key, version);
 
 CREATE INDEX workflow_by_status ON workflow (status, id);

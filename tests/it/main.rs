@@ -28,3 +28,7 @@ mod serve;
 mod soak;
 mod support;
 mod tidy;
+mod workflows;
+mod workflows_cli;
+mod workflows_fuzz;
+mod workflows_golden;

@@ -13,6 +13,7 @@ pub mod cleanup;
 pub mod definitions;
 pub mod engine;
 pub mod links;
+pub mod events;
 pub mod runs;
 pub mod tasks;
 
@@ -41,6 +42,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(approvals::delegations::api::routes(state.clone()))
         .merge(tasks::api::routes(state.clone()))
         .merge(links::api::routes(state.clone()))
+        .merge(events::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 

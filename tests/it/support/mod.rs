@@ -7,6 +7,7 @@ pub mod redis;
 pub mod load;
 pub mod people;
 pub mod slapd;
+pub mod stage;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
