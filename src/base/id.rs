@@ -134,6 +134,10 @@ typed_ids! {
     ApprovalId = "apr";
     /// A piece of work that somebody owes.
     TaskId = "tsk";
+    /// Something that nobody does alone, and that somebody asked for.
+    ExceptionId = "exc";
+    /// A time when somebody broke the glass.
+    BreakGlassId = "brk";
     /// A connected system.
     ConnectorId = "con";
     /// A schedule.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Effective, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops};
+use super::{Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops};
 use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -30,6 +30,8 @@ pub struct SettingsApi {
 /// Values of the environment.
 #[derive(Debug, Clone)]
 pub struct StartedSettings {
+    /// Whether the rule of the second person is on: in production.
+    pub four_eyes: Started<bool>,
     /// `STUCK_RUN_TIMEOUT_MINUTES`.
     pub stuck_run_timeout_minutes: Started<u32>,
     /// `LOG_RETENTION_DAYS`.
@@ -78,6 +80,20 @@ struct TextInForce {
     changed_at: Option<Timestamp>,
 }
 
+/// A switch in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FlagInForce {
+    /// The value.
+    value: bool,
+    /// Where it comes from.
+    source: Source,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
 /// Who saved a setting.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -94,6 +110,8 @@ struct ChangedBy {
 struct SecuritySettings {
     /// Minutes without progress after which a running run is failed.
     stuck_run_timeout_minutes: NumberInForce,
+    /// Whether what opens a way around an approval needs a second person.
+    four_eyes: FlagInForce,
 }
 
 /// Admin > Logging.
@@ -114,6 +132,10 @@ struct SecurityChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     stuck_run_timeout_minutes: Option<Option<u32>>,
+    /// Nobody switches it off alone; see `POST /api/exceptions`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<bool>)]
+    four_eyes: Option<Option<bool>>,
 }
 
 /// Any subset; null goes back to environment or default.
@@ -140,7 +162,7 @@ async fn get_security(_: Allowed<may::SettingsRead>, State(api): State<SettingsA
 
 /// Changes any subset of the security settings.
 #[utoipa::path(put, path = "/api/settings/security", tag = "settings", request_body = SecurityChange,
-    responses((status = 200, body = SecuritySettings), (status = 422)))]
+    responses((status = 200, body = SecuritySettings), (status = 409), (status = 422)))]
 async fn put_security(
     caller: Allowed<may::SettingsWrite>,
     State(api): State<SettingsApi>,
@@ -150,6 +172,9 @@ async fn put_security(
     let answer = api.store.write(move |tx| {
         if let Some(value) = change.stuck_run_timeout_minutes {
             ops::set_number(tx, &caller.principal, STUCK_RUN_TIMEOUT, value)?;
+        }
+        if let Some(value) = change.four_eyes {
+            ops::set_four_eyes(tx, &caller.principal, value, &started.four_eyes)?;
         }
         security(tx, &started)
     });
@@ -196,8 +221,15 @@ async fn put_logging(
 
 fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, Problem> {
     let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
+    let four_eyes = ops::flag(tx, FOUR_EYES, &started.four_eyes)?;
     Ok(SecuritySettings {
         stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
+        four_eyes: FlagInForce {
+            value: four_eyes.value,
+            source: four_eyes.source,
+            changed_by: four_eyes.changed_by.map(changed_by),
+            changed_at: four_eyes.changed_at,
+        },
     })
 }
 

@@ -12,6 +12,7 @@ pub mod approvals;
 pub mod cleanup;
 pub mod definitions;
 pub mod engine;
+pub mod exceptions;
 pub mod runs;
 
 use std::sync::Arc;
@@ -28,6 +29,8 @@ use crate::platform::store::Store;
 pub struct WorkflowApi {
     /// The business database.
     pub store: Store,
+    /// Whether the rule of the second person is on; a saved setting wins.
+    pub four_eyes: Started<bool>,
 }
 
 /// The routes of workflows, runs and approvals.
@@ -35,6 +38,9 @@ pub fn routes(state: WorkflowApi) -> Routes {
     Routes::new()
         .merge(definitions::api::routes(state.clone()))
         .merge(runs::api::routes(state.clone()))
+        .merge(runs::repair::api::routes(state.clone()))
+        .merge(exceptions::api::routes(state.clone()))
+        .merge(exceptions::break_glass::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 
@@ -51,11 +57,13 @@ pub struct WorkflowJobs {
 
 /// The jobs of this feature.
 pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
-    vec![
+    let mut all: Vec<Arc<dyn JobHandler>> = vec![
         Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
         Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
-    ]
+    ];
+    all.extend(exceptions::jobs::handlers());
+    all
 }
 
 #[cfg(test)]
