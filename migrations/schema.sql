@@ -210,6 +210,27 @@ CREATE TABLE blob (
 
 CREATE INDEX blob_by_touch ON blob (touched_at, sha256);
 
+CREATE TABLE break_glass (
+    id            TEXT PRIMARY KEY,
+    person_id     TEXT NOT NULL REFERENCES person (id),
+    role_id       TEXT NOT NULL REFERENCES role (id),
+    assignment_id TEXT NOT NULL REFERENCES assignment (id),
+    reason        TEXT NOT NULL,
+    hours         INTEGER NOT NULL CHECK (hours BETWEEN 1 AND 8),
+    created_at    INTEGER NOT NULL,
+    ends_at       INTEGER NOT NULL,
+    verdict       TEXT CHECK (verdict IN ('justified', 'unjustified')),
+    review_reason TEXT,
+    reviewed_by   TEXT REFERENCES person (id),
+    reviewed_at   INTEGER
+) STRICT;
+
+CREATE UNIQUE INDEX break_glass_by_assignment ON break_glass (assignment_id);
+
+CREATE INDEX break_glass_by_person ON break_glass (person_id, role_id);
+
+CREATE INDEX break_glass_open ON break_glass (id) WHERE verdict IS NULL;
+
 CREATE TABLE connector (
     id         TEXT PRIMARY KEY,
     -- GET /api/connectors by name; find_by_name.
@@ -329,6 +350,33 @@ CREATE TABLE entitlement (
     status       TEXT    NOT NULL CHECK (status IN ('active', 'retired')),
     created_at   INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE exception (
+    id              TEXT PRIMARY KEY,
+    kind            TEXT NOT NULL,
+    -- What it is done to; one open exception per kind and target.
+    target          TEXT NOT NULL,
+    -- What is done when somebody agrees, as it was when it was asked for.
+    payload         TEXT NOT NULL,
+    run_id          TEXT REFERENCES run (id),
+    subject_id      TEXT REFERENCES person (id),
+    -- Who asked for the run.
+    requestor_id    TEXT REFERENCES person (id),
+    reason          TEXT NOT NULL,
+    requested_by    TEXT NOT NULL REFERENCES person (id),
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'expired')),
+    created_at      INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL,
+    decided_by      TEXT REFERENCES person (id),
+    decided_at      INTEGER,
+    decision_reason TEXT
+) STRICT;
+
+CREATE INDEX exception_by_run ON exception (run_id, id) WHERE run_id IS NOT NULL;
+
+CREATE INDEX exception_by_state ON exception (state, id);
+
+CREATE UNIQUE INDEX exception_one_open ON exception (kind, target) WHERE state = 'pending';
 
 CREATE TABLE grant_flight (
     person_id      TEXT NOT NULL REFERENCES person (id),
@@ -555,6 +603,8 @@ CREATE TABLE run (
     ended_at     INTEGER
 ) STRICT;
 
+CREATE INDEX run_by_parent ON run (parent_run_id) WHERE parent_run_id IS NOT NULL;
+
 CREATE INDEX run_by_starter ON run (started_by, id);
 
 CREATE INDEX run_by_status ON run (status, id);
@@ -699,6 +749,12 @@ CREATE INDEX workflow_by_status ON workflow (status, id);
 CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active';
 
 CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
+
+CREATE TABLE workflow_author (
+    workflow_id TEXT NOT NULL REFERENCES workflow (id) ON DELETE CASCADE,
+    person_id   TEXT NOT NULL DEFAULT '',
+    PRIMARY KEY (workflow_id, person_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE workflow_schedule (
     id           TEXT PRIMARY KEY,

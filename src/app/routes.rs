@@ -9,7 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
-use crate::config::Config;
+use crate::config::{AppEnv, Config};
 use crate::features::health::Check;
 use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe};
@@ -70,6 +70,7 @@ pub(super) fn started_settings(config: &Config) -> StartedSettings {
     }
     let operation = &config.operation;
     StartedSettings {
+        four_eyes: Started { value: config.app_env == AppEnv::Production, source: Source::Default },
         stuck_run_timeout_minutes: started(&operation.stuck_run_timeout_minutes),
         log_retention_days: started(&operation.log_retention_days),
         log_level: started(&operation.log_level),
@@ -154,7 +155,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
         .merge(access::routes(access::AccessApi { store: store.clone(), blobs: app.blobs.clone() }))
         .merge(schedules::api::routes(schedules::api::SchedulesApi { store: store.clone(), registry: app.registry.clone() }))
-        .merge(workflow::routes(workflow::WorkflowApi { store }))
+        .merge(workflow::routes(workflow::WorkflowApi { store, four_eyes: started_settings(&app.config).four_eyes }))
 }
 
 fn backing(app: &App) -> Backing {

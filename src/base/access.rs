@@ -63,6 +63,7 @@ impl SystemRole {
                     | P::AssignmentRead | P::AssignmentWrite | P::DocumentRead | P::DocumentWrite | P::DocumentReview
                     | P::ConnectorRead | P::ConnectorWrite | P::ScheduleRead | P::ScheduleWrite | P::JobRead
                     | P::RunReadOwn | P::AssignmentReadOwn | P::DocumentReadOwn
+                    | P::BreakGlassRead | P::BreakGlassUse
             ),
             Self::Approver => matches!(
                 permission,
@@ -201,6 +202,10 @@ permissions! {
     AccountRead = "account:read",
     /// Create, disable and change accounts.
     AccountWrite = "account:write",
+    /// See the times when somebody broke the glass.
+    BreakGlassRead = "break_glass:read",
+    /// Take a role in an emergency, for a few hours, and review such times of others.
+    BreakGlassUse = "break_glass:use",
 }
 
 impl Permission {
@@ -236,6 +241,20 @@ pub struct Principal {
     pub address: Option<String>,
     /// The request that this is done for, for the audit log.
     pub request_id: Option<RequestId>,
+    /// Set while something is done that the rules let nobody do alone; every audit entry says so.
+    pub exception: Option<ExceptionMark>,
+}
+
+/// Who stands behind an exception from the rules.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExceptionMark {
+    /// The exception or the break of the glass; absent where the policy lets one person alone.
+    pub id: Option<String>,
+    /// Who asked.
+    pub requested_by: Option<PersonId>,
+    /// Who agreed.
+    pub decided_by: Option<PersonId>,
 }
 
 /// The kinds of actors in the audit log.
@@ -262,6 +281,7 @@ impl Principal {
             may_decide: false,
             address: None,
             request_id: None,
+            exception: None,
         }
     }
 

@@ -140,6 +140,10 @@ typed_ids! {
     LinkId = "lnk";
     /// A comment of somebody.
     CommentId = "cmt";
+    /// Something that nobody does alone, and that somebody asked for.
+    ExceptionId = "exc";
+    /// A time when somebody broke the glass.
+    BreakGlassId = "brk";
     /// A connected system.
     ConnectorId = "con";
     /// A schedule.

@@ -30,6 +30,8 @@ POST   /api/approvals/{id}/delegate        AMP
 POST   /api/approvals/{id}/reassign        A
 GET    /api/assignments                    AMPQU
 GET    /api/assignments/{id}               AMPQU
+POST   /api/assignments                    AM
+POST   /api/assignments/{id}/extend        AM
 POST   /api/assignments/{id}/revoke        AM
 GET    /api/audit                          AU
 POST   /api/audit/verify                   AU
@@ -42,6 +44,9 @@ DELETE /api/auth/sessions/{id}             AMPQU
 GET    /api/auth/tokens                    AMPQU
 POST   /api/auth/tokens                    AMPQU
 DELETE /api/auth/tokens/{id}               AMPQU
+GET    /api/break-glass                    AMU
+POST   /api/break-glass                    AM
+POST   /api/break-glass/{id}/review        AM
 GET    /api/connectors                     AMU
 POST   /api/connectors                     AM
 GET    /api/connectors/{id}                AMU
@@ -65,6 +70,10 @@ GET    /api/entitlements/{id}              AMU
 PUT    /api/entitlements/{id}              AM
 POST   /api/entitlements/{id}/retire       AM
 GET    /api/events                         AMPQU
+GET    /api/exceptions                     AMPQU
+POST   /api/exceptions                     A
+GET    /api/exceptions/{id}                AMPQU
+POST   /api/exceptions/{id}/decide         AM
 GET    /api/health                         *
 GET    /api/health/live                    *
 GET    /api/health/ready                   *
@@ -104,8 +113,13 @@ POST   /api/roles/{id}/retire              AM
 GET    /api/runs                           AMPQU
 GET    /api/runs/{id}                      AMPQU
 POST   /api/runs/{id}/cancel               AMPQU
+GET    /api/runs/{id}/diagnose             AMPQU
 GET    /api/runs/{id}/events               AMPQU
+POST   /api/runs/{id}/retry                AM
+POST   /api/runs/{id}/skip-step            AM
+POST   /api/runs/{id}/start-again          AMPQ
 GET    /api/runs/{id}/steps                AMPQU
+PUT    /api/runs/{id}/variables            AM
 GET    /api/schedules                      AMU
 POST   /api/schedules                      AM
 GET    /api/schedules/preview              AMU
@@ -201,6 +215,7 @@ fn address(path: &str) -> String {
     let prefixes = [
         ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
         ("delegations", "dlg"),
+        ("exceptions", "exc"), ("break-glass", "brk"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
         ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("tasks", "tsk"), ("workflows", "wfl"),
     ];

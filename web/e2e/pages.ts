@@ -13,6 +13,7 @@ const run = (tab: string): PageToSee => ({ name: `/runs/:id${tab}`, path: (of) =
 export const PAGES: PageToSee[] = [
   plain('/inbox'),
   plain('/inbox?mine=false&state=decided'),
+  plain('/inbox?state=exceptions'),
   { name: '/inbox, a request chosen', path: (of) => `/inbox?mine=false&id=${of.approval}` },
   plain('/tasks'),
   plain('/tasks?mine=false&state=done'),

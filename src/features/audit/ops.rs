@@ -28,7 +28,10 @@ pub struct Entry {
 /// Stages an entry; it is written with the transaction, or not at all.
 pub fn append(tx: &Tx<'_>, by: &Principal, entry: Entry) -> Result<(), Problem> {
     let (actor_type, actor_id) = by.actor();
-    let context = json!({ "name": by.name, "address": by.address, "reason": entry.reason });
+    let mut context = json!({ "name": by.name, "address": by.address, "reason": entry.reason });
+    if let Some(exception) = &by.exception {
+        context["exception"] = json!(exception);
+    }
     tx.stage(Draft {
         id: tx.new_id::<AuditId>().as_str().to_owned(),
         at: tx.now(),

@@ -13,6 +13,21 @@ pub fn head(tx: &Tx<'_>) -> Result<Option<(u64, Hash)>, Problem> {
     })
 }
 
+/// Whether this actor did one of `actions` to this thing since `since`.
+pub fn has_done(
+    tx: &Tx<'_>,
+    (entity, id): (&str, &str),
+    actor: &str,
+    actions: [&str; 2],
+    since: Timestamp,
+) -> Result<bool, Problem> {
+    tx.scalar(
+        "SELECT EXISTS (SELECT 1 FROM audit_log WHERE entity = ?1 AND entity_id = ?2 AND actor_id = ?3
+                        AND action IN (?4, ?5) AND at >= ?6)",
+        params![entity, id, actor, actions[0], actions[1], since],
+    )
+}
+
 /// Adds a leaf at the end.
 pub fn insert_leaf(tx: &Tx<'_>, draft: &Draft, seq: u64, leaf: &[u8], hash: &Hash) -> Result<(), Problem> {
     tx.execute(

@@ -7,8 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Effective, LOG_LEVEL, LOG_RETENTION, NumberSetting, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy, Source,
-    Started, ops,
+    Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, NumberSetting, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy,
+    Source, Started, ops,
 };
 use crate::base::access::may;
 use crate::base::problem::Problem;
@@ -33,6 +33,8 @@ pub struct SettingsApi {
 /// Values of the environment.
 #[derive(Debug, Clone)]
 pub struct StartedSettings {
+    /// Whether the rule of the second person is on: in production.
+    pub four_eyes: Started<bool>,
     /// `STUCK_RUN_TIMEOUT_MINUTES`.
     pub stuck_run_timeout_minutes: Started<u32>,
     /// `LOG_RETENTION_DAYS`.
@@ -95,6 +97,20 @@ struct ReasonPolicyInForce {
     changed_at: Option<Timestamp>,
 }
 
+/// A switch in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FlagInForce {
+    /// The value.
+    value: bool,
+    /// Where it comes from.
+    source: Source,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
 /// Who saved a setting.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +129,8 @@ struct SecuritySettings {
     stuck_run_timeout_minutes: NumberInForce,
     /// When a decision about an approval needs a reason.
     reason_policy: ReasonPolicyInForce,
+    /// Whether what opens a way around an approval needs a second person.
+    four_eyes: FlagInForce,
 }
 
 /// Admin > Logging.
@@ -137,6 +155,10 @@ struct SecurityChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<ReasonPolicy>)]
     reason_policy: Option<Option<ReasonPolicy>>,
+    /// Nobody switches it off alone; see `POST /api/exceptions`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<bool>)]
+    four_eyes: Option<Option<bool>>,
 }
 
 /// Any subset; null goes back to environment or default.
@@ -163,7 +185,7 @@ async fn get_security(_: Allowed<may::SettingsRead>, State(api): State<SettingsA
 
 /// Changes any subset of the security settings.
 #[utoipa::path(put, path = "/api/settings/security", tag = "settings", request_body = SecurityChange,
-    responses((status = 200, body = SecuritySettings), (status = 422)))]
+    responses((status = 200, body = SecuritySettings), (status = 409), (status = 422)))]
 async fn put_security(
     caller: Allowed<may::SettingsWrite>,
     State(api): State<SettingsApi>,
@@ -176,6 +198,9 @@ async fn put_security(
         }
         if let Some(value) = change.reason_policy {
             ops::set(tx, &caller.principal, REASON_POLICY, value.map(ReasonPolicy::as_str))?;
+        }
+        if let Some(value) = change.four_eyes {
+            ops::set_four_eyes(tx, &caller.principal, value, &started.four_eyes)?;
         }
         security(tx, &started)
     });
@@ -223,6 +248,7 @@ async fn put_logging(
 fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, Problem> {
     let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
     let policy = ops::reason_policy(tx)?;
+    let four_eyes = ops::flag(tx, FOUR_EYES, &started.four_eyes)?;
     Ok(SecuritySettings {
         stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
         reason_policy: ReasonPolicyInForce {
@@ -230,6 +256,12 @@ fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, 
             source: policy.source,
             changed_by: policy.changed_by.map(changed_by),
             changed_at: policy.changed_at,
+        },
+        four_eyes: FlagInForce {
+            value: four_eyes.value,
+            source: four_eyes.source,
+            changed_by: four_eyes.changed_by.map(changed_by),
+            changed_at: four_eyes.changed_at,
         },
     })
 }

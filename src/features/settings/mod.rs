@@ -36,6 +36,9 @@ pub const STUCK_RUN_TIMEOUT: NumberSetting =
 pub const LOG_RETENTION: NumberSetting =
     NumberSetting { field: "retentionDays", name: "logging.retention_days", min: 1, max: 3_650 };
 
+/// Whether what opens a way around an approval needs a second person.
+pub const FOUR_EYES: &str = "security.four_eyes";
+
 /// The filter of the system log.
 pub const LOG_LEVEL: &str = "logging.level";
 

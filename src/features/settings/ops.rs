@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Effective, NumberSetting, REASON_POLICY, ReasonPolicy, Source, Started, store};
+use super::{Effective, FOUR_EYES, NumberSetting, REASON_POLICY, ReasonPolicy, Source, Started, store};
 use crate::base::access::Principal;
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
@@ -21,6 +21,28 @@ pub fn number(tx: &Tx<'_>, setting: NumberSetting, started: &Started<u32>) -> Re
         },
         _ => Effective { value: started.value, source: started.source, changed_by: None, changed_at: None },
     })
+}
+
+/// The switch in force.
+pub fn flag(tx: &Tx<'_>, name: &str, started: &Started<bool>) -> Result<Effective<bool>, Problem> {
+    let started = Started { value: started.value.to_string(), source: started.source };
+    let text = text(tx, name, &started)?;
+    let Effective { value, source, changed_by, changed_at } = text;
+    Ok(Effective { value: value == "true", source, changed_by, changed_at })
+}
+
+/// Switches the rule of the second person on or off. Nobody switches it off alone: that would open every
+/// way that it closes.
+pub fn set_four_eyes(tx: &Tx<'_>, by: &Principal, value: Option<bool>, started: &Started<bool>) -> Result<(), Problem> {
+    let now = flag(tx, FOUR_EYES, started)?.value;
+    if now && !value.unwrap_or(started.value) {
+        return Err(Problem::Conflict(
+            "Nobody switches the rule of the second person off alone. Ask for it with POST /api/exceptions \
+             {\"kind\": \"four_eyes_off\", \"reason\": …}; another administrator agrees."
+                .to_owned(),
+        ));
+    }
+    set(tx, by, FOUR_EYES, value.map(|v| v.to_string()).as_deref())
 }
 
 /// The text in force.

@@ -14,6 +14,7 @@ pub mod definitions;
 pub mod engine;
 pub mod links;
 pub mod events;
+pub mod exceptions;
 pub mod runs;
 pub mod tasks;
 
@@ -32,6 +33,8 @@ use crate::platform::store::Store;
 pub struct WorkflowApi {
     /// The business database.
     pub store: Store,
+    /// Whether the rule of the second person is on; a saved setting wins.
+    pub four_eyes: Started<bool>,
 }
 
 /// The routes of workflows, runs and approvals.
@@ -43,6 +46,9 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(tasks::api::routes(state.clone()))
         .merge(links::api::routes(state.clone()))
         .merge(events::api::routes(state.clone()))
+        .merge(runs::repair::api::routes(state.clone()))
+        .merge(exceptions::api::routes(state.clone()))
+        .merge(exceptions::break_glass::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 
@@ -63,14 +69,16 @@ pub struct WorkflowJobs {
 
 /// The jobs of this feature.
 pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
-    vec![
+    let mut all: Vec<Arc<dyn JobHandler>> = vec![
         Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
         Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
         Arc::new(approvals::jobs::EscalationReminder),
         Arc::new(approvals::jobs::EscalationReassignment),
         Arc::new(links::jobs::SendLink::new(needs.mailer, needs.public_url)),
-    ]
+    ];
+    all.extend(exceptions::jobs::handlers());
+    all
 }
 
 #[cfg(test)]

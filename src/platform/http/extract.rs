@@ -2,6 +2,7 @@
 
 use std::marker::PhantomData;
 
+use axum::body::HttpBody as _;
 use axum::extract::{FromRequest, FromRequestParts, Path, RawQuery, Request};
 use axum::http::Extensions;
 use axum::http::header::CONTENT_TYPE;
@@ -115,6 +116,23 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
             })
         })?;
         parse_json(&bytes).map(Body).map_err(Failure)
+    }
+}
+
+/// A JSON body that may be left out; then it is what `T` is by default.
+#[derive(Debug, Clone)]
+pub struct MaybeBody<T>(pub T);
+
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for MaybeBody<T> {
+    type Rejection = Failure;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Failure> {
+        check_guarded(request.extensions())?;
+        let nothing = !request.headers().contains_key(CONTENT_TYPE) && request.body().is_end_stream();
+        if nothing {
+            return Ok(Self(T::default()));
+        }
+        Body::from_request(request, state).await.map(|Body(body)| Self(body))
     }
 }
 

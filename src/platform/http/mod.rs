@@ -21,7 +21,7 @@ pub mod tls;
 pub mod ui;
 pub mod upload;
 
-pub use extract::{Allowed, Anybody, Body, Caller, IdPath, NamePath, Params, nullable};
+pub use extract::{Allowed, Anybody, Body, Caller, IdPath, MaybeBody, NamePath, Params, nullable};
 pub use listener::Server;
 pub use reply::Failure;
 pub use upload::{Upload, as_attachment};

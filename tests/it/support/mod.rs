@@ -5,6 +5,7 @@ pub mod counter;
 pub mod queue;
 pub mod redis;
 pub mod load;
+pub mod office;
 pub mod people;
 pub mod slapd;
 pub mod stage;

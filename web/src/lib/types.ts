@@ -147,6 +147,90 @@ export interface RunStep {
   endedAt: Instant | null;
 }
 
+export type RepairAction = 'retry' | 'skip_step' | 'change_variables' | 'start_again' | 'cancel' | 'cancel_and_undo';
+
+export interface Skippable {
+  visit: number;
+  stepId: string;
+  name: string;
+  outcomes: string[];
+  needsSecondPerson: boolean;
+}
+
+export interface Possible {
+  action: RepairAction;
+  allowed: boolean;
+  whyNot: string | null;
+  needsSecondPerson: boolean;
+  steps: Skippable[];
+  version: number | null;
+}
+
+export interface Diagnosis {
+  status: RunStatus;
+  reason: string | null;
+  failed: {
+    visit: number;
+    stepId: string;
+    name: string;
+    type: string;
+    code: string;
+    message: string;
+    attempts: number;
+    at: Instant | null;
+    input: unknown;
+    inputFault: string | null;
+  }[];
+  before: {
+    visit: number;
+    stepId: string;
+    name: string;
+    type: string;
+    status: StepStatus;
+    outcome: string | null;
+    output: unknown;
+    endedAt: Instant | null;
+  }[];
+  waits: {
+    visit: number;
+    stepId: string;
+    name: string;
+    kind: string;
+    label: string;
+    since: Instant;
+    until: Instant | null;
+    deadline: Instant | null;
+    people: PersonRef[];
+    refId: string | null;
+    lastFailure: string | null;
+  }[];
+  actions: Possible[];
+  asked: string[];
+}
+
+/** Something that nobody does alone, and that somebody asked for. */
+export interface Exception {
+  id: string;
+  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'publish_workflow' | 'four_eyes_off';
+  title: string;
+  reason: string;
+  state: 'pending' | 'approved' | 'rejected' | 'expired';
+  runId: string | null;
+  stepId: string | null;
+  targetId: string | null;
+  changes: { name: string; before: unknown; after: unknown }[];
+  requestedBy: PersonRef | null;
+  subject: PersonRef | null;
+  deciders: PersonRef[];
+  createdAt: Instant;
+  expiresAt: Instant;
+  decidedBy: PersonRef | null;
+  decidedAt: Instant | null;
+  decisionReason: string | null;
+  canDecide: boolean;
+  whyNot: string | null;
+}
+
 export interface RunEvent {
   seq: number;
   at: Instant;

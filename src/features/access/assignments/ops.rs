@@ -174,6 +174,25 @@ pub fn revoke(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, reason: EndReason)
     settle(tx, by, id)
 }
 
+/// Lets a live assignment last longer; from the old end to the new one nothing is taken away and given again.
+pub fn extend(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, until: Timestamp, reason: &str) -> Result<(), Problem> {
+    let mut assignment = store::get_assignment(tx, id)?;
+    if !assignment.state.is_live() {
+        return Err(Problem::Conflict(format!("The assignment is {} already.", assignment.state.as_str())));
+    }
+    let Some(end) = assignment.expires_at else {
+        return Err(Problem::Conflict("The assignment has no end that could be put off.".to_owned()));
+    };
+    if until <= end || until <= tx.now() {
+        return Err(Problem::field("expiresAt", format!("expected an instant after {end}, when it ends now")));
+    }
+    let before = state_of(&assignment);
+    assignment.expires_at = Some(until);
+    store::update_end(tx, id, until)?;
+    record(tx, by, "role.extended", &assignment, Some(reason.to_owned()), Some(before), state_of(&assignment))?;
+    enqueue(tx, JobDraft::at(names::END_ASSIGNMENT, json!({ "assignmentId": id }), until)).map(drop)
+}
+
 /// Brings an assignment's state in line with its grants; tells its run when it changed.
 pub fn settle(tx: &Tx<'_>, by: &Principal, id: &AssignmentId) -> Result<(), Problem> {
     let mut assignment = store::get_assignment(tx, id)?;

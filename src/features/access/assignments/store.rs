@@ -120,6 +120,12 @@ pub fn update_state(tx: &Tx<'_>, a: &Assignment) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Stores until when an assignment lasts.
+pub fn update_end(tx: &Tx<'_>, id: &AssignmentId, expires_at: Timestamp) -> Result<(), Problem> {
+    tx.execute("UPDATE assignment SET expires_at = ?2 WHERE id = ?1", params![id, expires_at])?;
+    Ok(())
+}
+
 /// Live assignments that rest on a document.
 pub fn list_resting_on(tx: &Tx<'_>, document: &DocumentId) -> Result<Vec<AssignmentId>, Problem> {
     tx.query(

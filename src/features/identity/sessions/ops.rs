@@ -256,6 +256,7 @@ pub fn principal_of(tx: &Tx<'_>, account: &Account) -> Result<Principal, Problem
         may_decide: true,
         address: None,
         request_id: None,
+        exception: None,
     })
 }
 

@@ -21,11 +21,12 @@ use crate::base::id::WorkflowId;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::{FieldError, Problem};
 use crate::base::time::Timestamp;
-use crate::features::workflow::WorkflowApi;
+use crate::features::workflow::exceptions::api::{Answer, ExceptionView};
+use crate::features::workflow::{WorkflowApi, exceptions};
 use crate::features::workflow::runs::api::RunView;
 use crate::features::workflow::runs::forms::FormView;
 use crate::features::workflow::runs::ops as run_ops;
-use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes, as_attachment};
+use crate::platform::http::{Allowed, Body, Failure, IdPath, MaybeBody, Params, Routes, as_attachment};
 use crate::platform::store::Tx;
 
 /// The routes of definitions.
@@ -428,15 +429,32 @@ async fn change(
     Ok(Json(view(workflow, &caller.principal, true)))
 }
 
-/// Makes a draft the active version.
+/// Why a version is published.
+#[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PublishBody {
+    /// Needed by whoever publishes what they wrote, where that takes a second person.
+    #[serde(default)]
+    reason: Option<String>,
+}
+
+/// Makes a draft the active version. With the rule of the second person on, whoever wrote it asks for it.
 #[utoipa::path(post, path = "/api/workflows/{id}/publish", tag = "workflows", params(("id" = WorkflowId, Path)),
-    responses((status = 200, body = WorkflowView), (status = 409), (status = 422)))]
+    request_body = Option<PublishBody>,
+    responses((status = 200, body = WorkflowView), (status = 202, body = ExceptionView), (status = 409), (status = 422)))]
 async fn publish(
     caller: Allowed<may::WorkflowWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<WorkflowId>,
-) -> Result<Json<WorkflowView>, Failure> {
-    change(caller, api, move |tx, by| ops::publish(tx, by, &id)).await
+    MaybeBody(body): MaybeBody<PublishBody>,
+) -> Result<Answer<WorkflowView>, Failure> {
+    let by = caller.principal;
+    let policy = api.four_eyes.clone();
+    let answer = api.store.write(move |tx| {
+        let outcome = exceptions::ops::publish(tx, &by, &policy, &id, body.reason.as_deref())?;
+        Answer::of(tx, &by, outcome, |tx, _| Ok(view(store::get_workflow(tx, &id)?, &by, true)))
+    });
+    Ok(answer.await?)
 }
 
 /// Clones a version into a draft of the same workflow.

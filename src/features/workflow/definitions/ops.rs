@@ -12,6 +12,7 @@ use crate::base::access::Principal;
 use crate::base::id::WorkflowId;
 use crate::base::problem::{FieldError, Problem};
 use crate::features::audit::{self, Entry};
+use crate::features::workflow::exceptions::authors;
 use crate::platform::store::Tx;
 
 /// Adds a draft of a new workflow.
@@ -28,6 +29,7 @@ fn create_with_key(
     let id: WorkflowId = tx.new_id();
     let workflow = draft(tx, by, key.unwrap_or_else(|| id.to_string()), id, definition);
     store::insert_workflow(tx, &workflow)?;
+    authors::note(tx, by, &workflow.id)?;
     record(tx, by, "workflow.created", None, &workflow)?;
     Ok(workflow)
 }
@@ -57,6 +59,7 @@ pub fn update(tx: &Tx<'_>, by: &Principal, id: &WorkflowId, definition: Definiti
     workflow.definition = Arc::new(definition);
     workflow.updated_at = tx.now();
     store::update_workflow(tx, &workflow)?;
+    authors::note(tx, by, id)?;
     record(tx, by, "workflow.updated", Some(&before), &workflow)?;
     Ok(workflow)
 }

@@ -66,7 +66,10 @@ impl<'a> Engine<'a> {
             }
             Event::Tick => self.tick(),
             Event::Stuck { reason } => self.stuck(reason),
+            // Half undone is worse than either: what has begun is brought to its end.
+            Event::Stop { .. } | Event::Undo { .. } if self.state.undoing.is_some() => {}
             Event::Stop { status, reason } => self.stop(status, reason),
+            Event::Undo { reason } => self.undo_all(EndStatus::Cancelled, reason),
             Event::TakeUp => {}
             Event::Skip { visit, outcome, reason } => self.skip(visit, &outcome, &reason),
             Event::Correct { values } => self.state.vars.extend(values),
@@ -123,6 +126,7 @@ impl<'a> Engine<'a> {
         let Some(token) = self.state.token(visit).cloned() else { return };
         self.withdraw(&token);
         self.leave(visit, outcome, json!({ "skipped": true, "reason": reason }), None);
+        self.state.undo.retain(|u| u.visit != visit);
     }
 
     fn stop(&mut self, status: EndStatus, reason: String) {
@@ -148,11 +152,12 @@ impl<'a> Engine<'a> {
                     self.leave(token.visit, "error", Value::Null, Some(error));
                 }
             }
-            OnError::Compensate => {
+            OnError::Compensate if !self.state.undo.is_empty() => {
                 self.record_stuck(&still, &reason);
-                self.undo_all(reason);
+                self.undo_all(EndStatus::Failed, reason);
             }
-            OnError::Stop | OnError::Continue => {
+            // With nothing to undo, where it failed is kept, so that it can be taken up again.
+            OnError::Stop | OnError::Continue | OnError::Compensate => {
                 self.record_stuck(&still, &reason);
                 self.withdraw_all();
                 self.end(EndStatus::Failed, Some(reason));
@@ -342,8 +347,8 @@ impl<'a> Engine<'a> {
             };
         }
         let reason = format!("{}: {}", step.name, error.message);
-        if self.definition.on_error == OnError::Compensate {
-            return self.undo_all(reason);
+        if self.definition.on_error == OnError::Compensate && !self.state.undo.is_empty() {
+            return self.undo_all(EndStatus::Failed, reason);
         }
         self.withdraw_all();
         // Where it failed is where it can be taken up again.

@@ -5,7 +5,9 @@
 //! - An event for a visit that is over changes nothing: what arrives twice or late is ignored.
 //! - After every event the run has ended, waits for something named, or has asked to go on.
 //! - A frame that is open has tokens in it, and its parent waits for it.
-//! - What succeeded and can be undone is undone once, in reverse order, when `onError` is `compensate`.
+//! - What succeeded and can be undone is undone once, in reverse order, when `onError` is `compensate` or
+//!   somebody asks for it; once begun, undoing is not stopped.
+//! - A step that was skipped did not succeed: nothing undoes it.
 
 mod forks;
 mod machine;
@@ -93,6 +95,11 @@ pub enum Event {
     Stop {
         /// How.
         status: EndStatus,
+        /// Why.
+        reason: String,
+    },
+    /// The run is to end as cancelled, and what succeeded is undone before it does.
+    Undo {
         /// Why.
         reason: String,
     },

@@ -232,14 +232,21 @@ pub enum UndoAction {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Undoing {
-    /// Why the run fails.
+    /// Why the run ends.
     pub reason: String,
+    /// How it ends.
+    #[serde(default = "failed")]
+    pub status: EndStatus,
     /// Steps undone.
     pub undone: u32,
     /// Steps that could not be undone, by name.
     pub failed: Vec<String>,
     /// The one being undone.
     pub current: Option<Undo>,
+}
+
+fn failed() -> EndStatus {
+    EndStatus::Failed
 }
 
 /// How a run ended.

@@ -342,6 +342,46 @@ fn what_cannot_be_undone_is_tried_again_then_named() {
     assert!(state.ended.and_then(|e| e.reason).is_some_and(|r| r.ends_with("Not undone: a.")));
 }
 
+/// Whatever `onError` says; what was skipped is left alone, and a second wish to stop changes nothing.
+#[test]
+fn a_run_that_is_cancelled_may_be_undone() {
+    let mut d = steps(&[
+        ("a", "connector", call(), &[("success", "grant")]),
+        ("grant", "role_grant", json!({ "role": "r" }), &[("success", "skipped")]),
+        ("skipped", "connector", call(), &[("success", "c")]),
+        ("c", "connector", call(), &[]),
+    ]);
+    for i in [0, 2] {
+        d.steps[i].compensation =
+            serde_json::from_value(json!({ "type": "connector", "config": call() })).expect("reads");
+    }
+    let (state, _) = start(&d, json!({}));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "grant"), json!({ "assignmentId": "asg" })), &scope(0));
+    let skip = Event::Skip { visit: visit_of(&state, "skipped"), outcome: "success".to_owned(), reason: "r".to_owned() };
+    let (state, _) = advance(&d, state, skip, &scope(0));
+    let (state, effects) = advance(&d, state, Event::Undo { reason: "Not needed.".to_owned() }, &scope(0));
+    assert!(effects.contains(&Effect::Undoing { reason: "Not needed.".to_owned(), steps: 2 }), "{effects:?}");
+    let stop = Event::Stop { status: EndStatus::Failed, reason: "again".to_owned() };
+    assert_eq!(advance(&d, state.clone(), stop, &scope(0)), (state.clone(), Vec::new()));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "grant"), Value::Null), &scope(0));
+    let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+    let reason = Some("Not needed. What had succeeded was undone.".to_owned());
+    assert_eq!(state.ended, Some(Ended { status: EndStatus::Cancelled, reason }));
+}
+
+/// A run that is to compensate and has nothing to undo yet stays where it failed.
+#[test]
+fn a_run_with_nothing_to_undo_can_be_taken_up() {
+    let mut d = steps(&[("a", "connector", call(), &[])]);
+    d.on_error = OnError::Compensate;
+    let (state, _) = start(&d, json!({}));
+    let (failed, _) = advance(&d, state.clone(), broken(visit_of(&state, "a")), &scope(0));
+    assert_eq!(failed.ended.as_ref().and_then(|e| e.reason.as_deref()), Some("a: It said no."));
+    let (again, _) = advance(&d, failed, Event::TakeUp, &scope(0));
+    assert_eq!((again.ended, again.tokens.len()), (None, 1));
+}
+
 #[test]
 fn a_failed_run_is_taken_up_where_it_failed() {
     let d = fork(json!("all"));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::machine::Engine;
 use super::{Effect, EndStatus, StepError, Token, Undo, UndoAction, Undoing, Wait, render, state};
-use crate::features::workflow::definitions::{Action, OnError, Step};
+use crate::features::workflow::definitions::{Action, Step};
 
 /// Tries after the first, for a step that says nothing else.
 const TRIES: u32 = 3;
@@ -13,10 +13,8 @@ const BACKOFF: u64 = 5;
 
 impl Engine<'_> {
     /// Keeps what would undo the step that succeeded; its templates see what the step gave.
+    /// Kept whatever `onError` says: whoever cancels a run may have it undone.
     pub(super) fn remember_undo(&mut self, step: &Step, token: &Token, output: &Value) {
-        if self.definition.on_error != OnError::Compensate {
-            return;
-        }
         let action = match (&step.compensation, &step.action) {
             (Some(compensation), _) => match render(&compensation.action, &self.values(token)) {
                 Ok(action) => UndoAction::Action { action: Box::new(action) },
@@ -32,17 +30,16 @@ impl Engine<'_> {
         self.state.undo.push(Undo { step: step.id.clone(), visit: token.visit, action });
     }
 
-    /// The run fails, and what succeeded is undone before it does.
-    pub(super) fn undo_all(&mut self, reason: String) {
+    /// The run ends as `status`, and what succeeded is undone before it does.
+    pub(super) fn undo_all(&mut self, status: EndStatus, reason: String) {
         self.withdraw_all();
         self.state.tokens.clear();
         self.state.frames.clear();
-        if self.state.undo.is_empty() {
-            return self.end(EndStatus::Failed, Some(reason));
-        }
         let steps = u32::try_from(self.state.undo.len()).unwrap_or(u32::MAX);
-        self.effects.push(Effect::Undoing { reason: reason.clone(), steps });
-        self.state.undoing = Some(Undoing { reason, undone: 0, failed: Vec::new(), current: None });
+        if steps > 0 {
+            self.effects.push(Effect::Undoing { reason: reason.clone(), steps });
+        }
+        self.state.undoing = Some(Undoing { reason, status, undone: 0, failed: Vec::new(), current: None });
         self.undo_next();
     }
 
@@ -51,13 +48,13 @@ impl Engine<'_> {
         let Some(undoing) = &mut self.state.undoing else { return };
         undoing.current.clone_from(&next);
         let Some(undo) = next else {
-            let mut reason = undoing.reason.clone();
-            if undoing.failed.is_empty() {
-                reason.push_str(" What had succeeded was undone.");
-            } else {
+            let (status, mut reason) = (undoing.status, undoing.reason.clone());
+            if !undoing.failed.is_empty() {
                 reason.push_str(&format!(" Not undone: {}.", undoing.failed.join(", ")));
+            } else if undoing.undone > 0 {
+                reason.push_str(" What had succeeded was undone.");
             }
-            return self.end(EndStatus::Failed, Some(reason));
+            return self.end(status, Some(reason));
         };
         self.state.visits += 1;
         let visit = self.state.visits;

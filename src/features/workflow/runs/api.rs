@@ -350,6 +350,9 @@ async fn list_events(
 struct CancelBody {
     /// Why.
     reason: String,
+    /// Whether what succeeded is undone before the run ends.
+    #[serde(default)]
+    undo: bool,
 }
 
 /// Ends a run before its time; who started it may, and who manages runs.
@@ -371,7 +374,8 @@ async fn cancel(
             if !own || by.roles.iter().all(|r| !r.allows(Permission::WorkflowStart)) {
                 by.require(Permission::RunManage)?;
             }
-            let run = ops::cancel(tx, &by, &id, &body.reason)?;
+            let end = if body.undo { ops::cancel_and_undo } else { ops::cancel };
+            let run = end(tx, &by, &id, &body.reason)?;
             RunView::of(tx, run)
         })
         .await?;

@@ -1,6 +1,6 @@
 //! Driving a run: one event in, effects out, all in the caller's transaction.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
@@ -26,7 +26,8 @@ pub(super) fn drive(
     event: Event,
 ) -> Result<Run, Problem> {
     let before = run.state.tokens.clone();
-    let mut drive = Drive { tx, by, definition, run, entered: BTreeMap::new(), wakes: Vec::new() };
+    let (entered, leaving) = (BTreeMap::new(), BTreeSet::new());
+    let mut drive = Drive { tx, by, definition, run, entered, leaving, wakes: Vec::new() };
     drive.run_through(event)?;
     drive.tell_waits(&before)?;
     drive.finish()
@@ -63,6 +64,8 @@ struct Drive<'a, 'c> {
     definition: &'a Definition,
     run: Run,
     entered: BTreeMap<u32, Entered>,
+    /// Visits that the event at hand leaves by an outcome: what they waited for is withdrawn, they are not.
+    leaving: BTreeSet<u32>,
     wakes: Vec<Wake>,
 }
 
@@ -74,6 +77,7 @@ impl Drive<'_, '_> {
             let state = std::mem::take(&mut self.run.state);
             let (state, found) = engine::advance(self.definition, state, event, &scope);
             self.run.state = state;
+            self.leaving = found.iter().filter_map(left_by).collect();
             for effect in found {
                 let subject = self.run.subject_id.clone();
                 events.extend(self.effect(effect)?);
@@ -168,7 +172,9 @@ impl Drive<'_, '_> {
 
     /// Closes what a step waited for.
     fn withdraw(&mut self, visit: u32, step: &str, wait: Option<Wait>) -> Result<(), Problem> {
-        self.step_is_over(visit, Left { status: "cancelled", outcome: None, output: Value::Null, error: None })?;
+        if !self.leaving.contains(&visit) {
+            self.step_is_over(visit, Left { status: "cancelled", outcome: None, output: Value::Null, error: None })?;
+        }
         let (tx, run) = (self.tx, &self.run.id);
         match wait {
             Some(Wait::Approval { id }) => approvals::ops::withdraw(tx, self.by, &TypedId::from_stored(id))?,
@@ -183,7 +189,9 @@ impl Drive<'_, '_> {
             }
             Some(Wait::Run { id }) => {
                 let reason = format!("The run that it is part of does not wait for it any more ({step}).");
-                ops::stop_inside(tx, self.by, &RunId::from_stored(id), &reason)?;
+                // What is undone out here is undone in there, too.
+                let undo = self.run.state.undoing.is_some();
+                ops::stop_inside(tx, self.by, &RunId::from_stored(id), &reason, undo)?;
             }
             Some(Wait::Signal { event, key }) => store::delete_signal_wait(tx, run, visit, &event, &key)?,
             Some(wait) => effects::withdraw_from_people(tx, self.by, &wait)?,
@@ -263,6 +271,13 @@ impl Drive<'_, '_> {
         self.wakes.sort();
         self.wakes.dedup();
         store_run(self.tx, self.run, &self.wakes)
+    }
+}
+
+fn left_by(effect: &Effect) -> Option<u32> {
+    match effect {
+        Effect::Left { visit, .. } => Some(*visit),
+        _ => None,
     }
 }
 

@@ -7,12 +7,14 @@
 
 pub mod api;
 pub mod calls;
+pub mod diagnose;
 mod drive;
 pub mod effects;
 pub mod forms;
 pub mod jobs;
 pub mod ops;
 pub(in crate::features::workflow) mod people;
+pub mod repair;
 pub mod signals;
 pub mod store;
 

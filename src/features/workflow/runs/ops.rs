@@ -41,11 +41,23 @@ pub(super) fn start_inside(
     input: Map<String, Value>,
     parent: Option<&Parent>,
 ) -> Result<Run, Problem> {
+    let starter = parent.map_or_else(|| by.person.clone(), |p| p.started_by.clone());
+    begin(tx, by, workflow, (subject, starter), input, parent)
+}
+
+/// Starts a run in the name of `starter`, about the subject, or else the starter.
+pub(super) fn begin(
+    tx: &Tx<'_>,
+    by: &Principal,
+    workflow: &WorkflowId,
+    (subject, starter): (Option<PersonId>, Option<PersonId>),
+    input: Map<String, Value>,
+    parent: Option<&Parent>,
+) -> Result<Run, Problem> {
     let workflow = definitions::store::get_workflow(tx, workflow)?;
     if workflow.status != WorkflowStatus::Active {
         return Err(Problem::Conflict("Only an active version can be started. Publish it first.".to_owned()));
     }
-    let starter = parent.map_or_else(|| by.person.clone(), |p| p.started_by.clone());
     let subject = subject.or_else(|| starter.clone());
     if let Some(id) = &subject {
         let person = people::store::find_person(tx, id)?;
@@ -71,7 +83,9 @@ pub(super) fn start_inside(
         ended_at: None,
     };
     store::insert_run(tx, &run)?;
-    log_in(tx, &mut run, "run.started", None, &format!("{} started it", by.name), &json!({}))?;
+    // What it is given now is what another run is given, should this one have to start again.
+    let given = json!({ "input": run.state.vars, "subjectId": run.subject_id });
+    log_in(tx, &mut run, "run.started", None, &format!("{} started it", by.name), &given)?;
     let new = json!({ "workflow": workflow.id, "name": workflow.definition.name, "version": workflow.version,
                       "subject": run.subject_id, "variables": run.state.vars });
     record(tx, by, "run.started", &run, None, new)?;
@@ -214,24 +228,39 @@ pub(in crate::features::workflow) fn scope(tx: &Tx<'_>, run: &Run) -> Result<Sco
     Ok(Scope { values, now: tx.now() })
 }
 
-/// Ends a run before its time.
+/// Ends a run before its time; what succeeded stays as it is.
 pub fn cancel(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str) -> Result<Run, Problem> {
-    let run = store::get_run(tx, id)?;
+    let reason = reason_to_cancel(&store::get_run(tx, id)?, reason)?;
+    apply(tx, by, id, Event::Stop { status: EndStatus::Cancelled, reason })
+}
+
+/// Ends a run before its time; what succeeded is undone before it ends.
+pub fn cancel_and_undo(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str) -> Result<Run, Problem> {
+    let reason = reason_to_cancel(&store::get_run(tx, id)?, reason)?;
+    apply(tx, by, id, Event::Undo { reason })
+}
+
+fn reason_to_cancel(run: &Run, reason: &str) -> Result<String, Problem> {
     if run.status.is_over() {
         return Err(Problem::Conflict(format!("The run is {} already.", run.status.as_str())));
+    }
+    if run.state.undoing.is_some() {
+        return Err(Problem::Conflict("What succeeded is being undone; the run ends when that is done.".to_owned()));
     }
     if reason.trim().is_empty() {
         return Err(Problem::field("reason", "expected a reason"));
     }
-    apply(tx, by, id, Event::Stop { status: EndStatus::Cancelled, reason: reason.trim().to_owned() })
+    Ok(reason.trim().to_owned())
 }
 
 /// Ends a run that is part of another one which does not wait for it any more.
-pub(super) fn stop_inside(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str) -> Result<(), Problem> {
-    if store::get_run(tx, id)?.status.is_over() {
+pub(super) fn stop_inside(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str, undo: bool) -> Result<(), Problem> {
+    let run = store::get_run(tx, id)?;
+    if run.status.is_over() || run.state.undoing.is_some() {
         return Ok(());
     }
-    cancel(tx, by, id, reason).map(drop)
+    let ended = if undo { cancel_and_undo(tx, by, id, reason) } else { cancel(tx, by, id, reason) };
+    ended.map(drop)
 }
 
 /// What became of a page of stuck runs.

@@ -210,16 +210,59 @@ pub fn list_events(tx: &Tx<'_>, run: &RunId, after: u32, limit: u32) -> Result<V
     tx.query(
         "SELECT seq, at, kind, step_id, text, data FROM run_event WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
         params![run, after, limit],
-        |r| {
-            Ok(StoredEvent {
-                seq: r.get("seq")?,
-                at: r.get("at")?,
-                kind: r.get("kind")?,
-                step_id: r.get("step_id")?,
-                text: r.get("text")?,
-                data: r.get::<Json<JsonValue>>("data")?.0,
-            })
-        },
+        event,
+    )
+}
+
+/// The newest event of this kind, perhaps in one step.
+pub fn find_last_event(
+    tx: &Tx<'_>,
+    run: &RunId,
+    kind: &str,
+    step: Option<&str>,
+) -> Result<Option<StoredEvent>, Problem> {
+    tx.query_opt(
+        "SELECT seq, at, kind, step_id, text, data FROM run_event
+         WHERE run_id = ?1 AND kind = ?2 AND (?3 IS NULL OR step_id = ?3) ORDER BY seq DESC LIMIT 1",
+        params![run, kind, step],
+        event,
+    )
+}
+
+fn event(r: &Row<'_>) -> Result<StoredEvent, Problem> {
+    Ok(StoredEvent {
+        seq: r.get("seq")?,
+        at: r.get("at")?,
+        kind: r.get("kind")?,
+        step_id: r.get("step_id")?,
+        text: r.get("text")?,
+        data: r.get::<Json<JsonValue>>("data")?.0,
+    })
+}
+
+/// Assignments that steps asked for which did not succeed: visit, assignment.
+pub fn list_unowned_assignments(tx: &Tx<'_>, run: &RunId) -> Result<Vec<(u32, AssignmentId)>, Problem> {
+    tx.query(
+        "SELECT s.visit AS visit, e.data ->> '$.assignmentId' AS assignment_id FROM run_event e
+         JOIN run_step s ON s.run_id = e.run_id AND s.visit = e.data ->> '$.visit'
+         WHERE e.run_id = ?1 AND e.kind = 'effect.requested' AND e.data ->> '$.assignmentId' IS NOT NULL
+           AND s.status <> 'completed' ORDER BY e.seq",
+        params![run],
+        |r| Ok((r.get("visit")?, r.get("assignment_id")?)),
+    )
+}
+
+/// Whether anybody was asked to decide in this run, in those that it is part of, or in those inside it.
+pub fn has_decisions(tx: &Tx<'_>, run: &RunId) -> Result<bool, Problem> {
+    tx.scalar(
+        "WITH RECURSIVE above (id) AS (
+           SELECT ?1 UNION SELECT r.parent_run_id FROM run r JOIN above a ON r.id = a.id WHERE r.parent_run_id IS NOT NULL
+         ), family (id) AS (
+           SELECT id FROM above UNION SELECT r.id FROM run r JOIN family f ON r.parent_run_id = f.id
+         )
+         SELECT EXISTS (SELECT 1 FROM family f JOIN run_step s ON s.run_id = f.id
+                        WHERE s.type IN ('approval', 'consent', 'verify_contact'))",
+        params![run],
     )
 }
 
@@ -248,6 +291,8 @@ pub fn knew_outcome(tx: &Tx<'_>, run: &RunId, visit: u32, outcome: &str) -> Resu
 pub struct StoredStep {
     /// The id of this execution.
     pub id: StepId,
+    /// Which visit of the run it is.
+    pub visit: u32,
     /// The step in the definition.
     pub step_id: String,
     /// How it is called.
@@ -272,22 +317,35 @@ pub struct StoredStep {
 
 /// The steps of a run, in order.
 pub fn list_steps(tx: &Tx<'_>, run: &RunId) -> Result<Vec<StoredStep>, Problem> {
-    tx.query("SELECT * FROM run_step WHERE run_id = ?1 ORDER BY visit", params![run], |r| {
-        let code: Option<String> = r.get("error_code")?;
-        let message: Option<String> = r.get("error_message")?;
-        Ok(StoredStep {
-            id: r.get("id")?,
-            step_id: r.get("step_id")?,
-            name: r.get("name")?,
-            kind: r.get("type")?,
-            status: r.get("status")?,
-            outcome: r.get("outcome")?,
-            attempt: r.get("attempt")?,
-            output: r.get::<Option<Json<JsonValue>>>("output")?.map(|j| j.0),
-            error: code.zip(message).map(|(code, message)| StepError { message, code }),
-            started_at: r.get("started_at")?,
-            ended_at: r.get("ended_at")?,
-        })
+    tx.query("SELECT * FROM run_step WHERE run_id = ?1 ORDER BY visit", params![run], step)
+}
+
+/// The last steps that a run entered, the newest first.
+pub fn list_last_steps(tx: &Tx<'_>, run: &RunId, limit: u32) -> Result<Vec<StoredStep>, Problem> {
+    tx.query("SELECT * FROM run_step WHERE run_id = ?1 ORDER BY visit DESC LIMIT ?2", params![run, limit], step)
+}
+
+/// The step of a visit.
+pub fn find_step(tx: &Tx<'_>, run: &RunId, visit: u32) -> Result<Option<StoredStep>, Problem> {
+    tx.query_opt("SELECT * FROM run_step WHERE run_id = ?1 AND visit = ?2", params![run, visit], step)
+}
+
+fn step(r: &Row<'_>) -> Result<StoredStep, Problem> {
+    let code: Option<String> = r.get("error_code")?;
+    let message: Option<String> = r.get("error_message")?;
+    Ok(StoredStep {
+        id: r.get("id")?,
+        visit: r.get("visit")?,
+        step_id: r.get("step_id")?,
+        name: r.get("name")?,
+        kind: r.get("type")?,
+        status: r.get("status")?,
+        outcome: r.get("outcome")?,
+        attempt: r.get("attempt")?,
+        output: r.get::<Option<Json<JsonValue>>>("output")?.map(|j| j.0),
+        error: code.zip(message).map(|(code, message)| StepError { message, code }),
+        started_at: r.get("started_at")?,
+        ended_at: r.get("ended_at")?,
     })
 }
 

@@ -81,6 +81,8 @@ fn any_event() -> impl Strategy<Value = Happens> {
         1 => Just(Happens::Event(Event::Start)),
         1 => Just(Happens::Event(Event::TakeUp)),
         1 => Just(Happens::Event(Event::Stuck { reason: "stuck".to_owned() })),
+        1 => Just(Happens::Event(Event::Undo { reason: "undo".to_owned() })),
+        1 => Just(Happens::Event(Event::Stop { status: EndStatus::Cancelled, reason: "stop".to_owned() })),
         1 => (1..40_u32).prop_map(|visit| Happens::Event(finished(visit, Value::Null))),
     ]
 }
@@ -162,6 +164,10 @@ fn check(state: &RunState, effects: &[Effect], ledger: &Ledger) {
 fn check_undo(definition: &Definition, before: &RunState, after: &RunState) {
     if before.undoing.is_none() && after.undoing.is_none() && definition.on_error == OnError::Compensate {
         assert!(after.undo.len() >= before.undo.len(), "what would undo a step is kept");
+    }
+    if let Some(old) = &before.undoing {
+        let same = after.undoing.as_ref().is_some_and(|new| new.status == old.status && new.reason == old.reason);
+        assert!(same, "undoing that has begun keeps how and why the run ends");
     }
     if let (Some(old), Some(new)) = (&before.undoing, &after.undoing) {
         let (old, new) = (&old.current, &new.current);
