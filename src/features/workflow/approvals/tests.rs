@@ -336,7 +336,8 @@ async fn an_approval_ends_with_the_vote_that_settles_its_rule() {
         { "name": "Line", "approvers": persons(&["rosa", "mona"]) },
         { "name": "Owner", "approvers": persons(&["eve", "kim"]), "rule": "all" },
     ] });
-    let rows: [(Value, &[(&str, bool)], &str); 13] = [
+    type Row<'a> = (Value, &'a [(&'a str, bool)], &'a str);
+    let rows: [Row<'_>; 13] = [
         (single.clone(), &[("mona", true)], "c"),
         (single, &[("mona", false)], "f"),
         (parallel(json!("all")), &[("rosa", true), ("mona", true), ("eve", true)], "wwc"),

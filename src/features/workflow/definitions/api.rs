@@ -248,7 +248,7 @@ async fn get_form(
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<FormView>, Failure> {
     let workflow = api.store.read(move |tx| store::get_workflow(tx, &id)).await?;
-    Ok(Json(FormView::of(workflow.definition.variables)))
+    Ok(Json(FormView::of(workflow.definition.variables.clone())))
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]

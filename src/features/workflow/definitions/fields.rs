@@ -190,12 +190,10 @@ pub fn faults_of(field: &Variable) -> Vec<(&'static str, String)> {
     match &field.pattern {
         Some(_) if kind != VariableType::String => fault("pattern", "only a text has a pattern"),
         Some(pattern) if pattern.len() > MAX_PATTERN => fault("pattern", "expected at most 500 characters"),
-        Some(pattern) => {
-            if compile(&json!({ "type": "string", "pattern": pattern })).is_err() {
-                fault("pattern", "expected a regular expression without lookaround and back-references");
-            }
+        Some(pattern) if compile(&json!({ "type": "string", "pattern": pattern })).is_err() => {
+            fault("pattern", "expected a regular expression without lookaround and back-references");
         }
-        None => {}
+        _ => {}
     }
     if found.is_empty() {
         found.extend(fault_of_default(field).map(|message| ("default", message)));

@@ -37,7 +37,7 @@ pub fn filled(under: &str, form: &[Variable], mut input: Map<String, Value>) -> 
     // Null is as good as nothing, and so is a blank text where one is needed.
     input.retain(|name, value| {
         let required = form.iter().any(|f| f.required && f.name == *name);
-        !value.is_null() && !(required && value.as_str().is_some_and(|text| text.trim().is_empty()))
+        !(value.is_null() || required && value.as_str().is_some_and(|text| text.trim().is_empty()))
     });
     for field in form {
         if let Some(default) = field.default.as_ref().filter(|_| !input.contains_key(&field.name)) {

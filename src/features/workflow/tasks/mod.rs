@@ -227,7 +227,7 @@ impl Task {
         }
         if act == Act::Comment {
             let takes_part = self.is_party(person) || self.is_about(person);
-            return (!manages && !(takes_part && by.can(Permission::TaskWork)))
+            return (!(manages || takes_part && by.can(Permission::TaskWork)))
                 .then_some(Forbidden("You take no part in it."));
         }
         if !by.can(Permission::TaskWork) {
