@@ -145,7 +145,7 @@ fn reassign(tx: &Tx<'_>, by: &Principal, approval: &Approval, level: u32) -> Res
         format!("Overdue: passed from {from} to {to}")
     };
     stages::tell_parties(tx, approval, format!("Overdue: {}", approval.config.title), format!("{text}."))?;
-    let people: Vec<_> = come.iter().map(super::ops::seat_state).collect();
+    let people: Vec<_> = come.iter().map(stages::seat_state).collect();
     let data = json!({ "level": level, "from": leave, "to": people });
     stages::note(tx, approval, "approval.escalated", &text, data.clone())?;
     stages::record(tx, by, approval, "approval.escalated", None, (None, data))

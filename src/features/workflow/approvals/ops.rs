@@ -65,24 +65,13 @@ pub fn open(
     let data =
         json!({ "approvalId": approval.id, "approvers": approvers, "stage": 1, "stages": approval.stages() });
     log(tx, run, visit, "approval.opened", &config.title, &data)?;
-    for seat in approval.seats.iter().filter(|s| !s.on_behalf_of.is_empty()) {
-        let text = format!("{} decides", resolve::called(tx, seat)?);
-        let data = json!({ "approvalId": approval.id, "person": seat.person, "onBehalfOf": seat.on_behalf_of });
+    for (text, data) in stages::stand_ins(tx, &approval, &approval.seats)? {
         log(tx, run, visit, "approval.stands_in", &text, &data)?;
     }
     let new = json!({ "run": run.id, "title": config.title, "pattern": config.pattern, "dueAt": approval.due_at,
-                      "approvers": approval.seats.iter().map(seat_state).collect::<Vec<_>>() });
+                      "approvers": approval.seats.iter().map(stages::seat_state).collect::<Vec<_>>() });
     stages::record(tx, by, &approval, "approval.opened", None, (None, new))?;
     Ok(Event::Waits { visit, wait: Wait::Approval { id: approval.id.to_string() } })
-}
-
-/// A seat as the audit log has it.
-pub(super) fn seat_state(seat: &Seat) -> serde_json::Value {
-    if seat.on_behalf_of.is_empty() {
-        json!(seat.person)
-    } else {
-        json!({ "person": seat.person, "onBehalfOf": seat.on_behalf_of })
-    }
 }
 
 fn step_name(tx: &Tx<'_>, run: &Run, visit: u32) -> Result<String, Problem> {

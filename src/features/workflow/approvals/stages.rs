@@ -37,6 +37,31 @@ pub(super) fn seats(
     })
 }
 
+/// A seat as the audit log has it.
+pub(super) fn seat_state(seat: &Seat) -> Value {
+    if seat.on_behalf_of.is_empty() {
+        json!(seat.person)
+    } else {
+        json!({ "person": seat.person, "onBehalfOf": seat.on_behalf_of })
+    }
+}
+
+/// Who decides on behalf of others, as the run's events have it: text and data.
+pub(super) fn stand_ins(
+    tx: &Tx<'_>,
+    approval: &Approval,
+    seats: &[Seat],
+) -> Result<Vec<(String, Value)>, Problem> {
+    let others = seats.iter().filter(|s| !s.on_behalf_of.is_empty());
+    others
+        .map(|seat| {
+            let data =
+                json!({ "approvalId": approval.id, "person": seat.person, "onBehalfOf": seat.on_behalf_of });
+            Ok((format!("{} decides", resolve::called(tx, seat)?), data))
+        })
+        .collect()
+}
+
 /// Asks those who have a seat to decide.
 pub(super) fn invite(tx: &Tx<'_>, approval: &Approval, seats: &[Seat]) -> Result<(), Problem> {
     for seat in seats {
@@ -154,8 +179,12 @@ pub(super) fn next_stage(tx: &Tx<'_>, by: &Principal, approval: &Approval) -> Re
     );
     tell_parties(tx, &opened, format!("Stage {passed} of {all} is passed: {title}"), format!("{text}."))?;
     let people: Vec<&PersonId> = seats.iter().map(|s| &s.person).collect();
+    let states: Vec<Value> = seats.iter().map(seat_state).collect();
     note(tx, &opened, "approval.stage_opened", &text, json!({ "stage": stage, "approvers": people }))?;
-    let new = json!({ "stage": stage, "approvers": people });
+    stand_ins(tx, &opened, &seats)?
+        .iter()
+        .try_for_each(|(text, data)| note(tx, &opened, "approval.stands_in", text, data.clone()))?;
+    let new = json!({ "stage": stage, "approvers": states });
     record(tx, by, &opened, "approval.stage_opened", None, (Some(json!({ "stage": passed })), new))
 }
 

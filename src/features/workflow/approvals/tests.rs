@@ -326,6 +326,9 @@ fn neither_requestor_nor_subject_decides_not_even_as_admin() {
     assert!(decided.why_not(&by("rosa", SystemRole::Approver, true)).is_some());
 }
 
+/// Who votes, and how.
+type Votes<'a> = &'a [(&'a str, bool)];
+
 /// Pattern and rule, votes in order, how the run stands after each: `w` waits, `c` completed, `f` failed.
 #[tokio::test]
 async fn an_approval_ends_with_the_vote_that_settles_its_rule() {
@@ -336,8 +339,7 @@ async fn an_approval_ends_with_the_vote_that_settles_its_rule() {
         { "name": "Line", "approvers": persons(&["rosa", "mona"]) },
         { "name": "Owner", "approvers": persons(&["eve", "kim"]), "rule": "all" },
     ] });
-    type Row<'a> = (Value, &'a [(&'a str, bool)], &'a str);
-    let rows: [Row<'_>; 13] = [
+    let rows: [(Value, Votes<'_>, &str); 13] = [
         (single.clone(), &[("mona", true)], "c"),
         (single, &[("mona", false)], "f"),
         (parallel(json!("all")), &[("rosa", true), ("mona", true), ("eve", true)], "wwc"),
@@ -442,6 +444,21 @@ async fn delegations_and_absences_are_followed_when_a_stage_opens() {
     // Over is over.
     f.clock.advance(Duration::from_secs(7 * 86_400));
     assert_eq!(f.seats(&f.ask(config).await).await, ["kim", "mona", "rosa"]);
+}
+
+/// Delegations count when the stage opens in which somebody decides, not when the approval does.
+#[tokio::test]
+async fn a_later_stage_follows_the_delegations_of_its_own_opening() {
+    let f = Bench::start().await;
+    let stages = json!({ "pattern": "sequential",
+        "stages": [{ "approvers": persons(&["rosa"]) }, { "approvers": persons(&["mona"]) }] });
+    let run = f.ask(stages).await;
+    f.delegate("mona", Some("kim")).await.unwrap();
+    f.vote(&run, "rosa", true, None).await.unwrap();
+    assert_eq!(f.seats(&run).await, ["kim for mona"]);
+    assert_eq!(f.events(&run, "approval.stands_in").await[0].text, "kim on behalf of mona decides");
+    f.vote(&run, "kim", true, None).await.unwrap();
+    assert_eq!(f.events(&run, "approval.decided").await[0].text, "Approved by kim on behalf of mona");
 }
 
 #[tokio::test]

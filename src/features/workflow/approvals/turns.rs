@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::ops::{decider, seat_state, text};
+use super::ops::{decider, text};
 use super::rules::{MAX_HOPS, Verdict, shortfall, verdict};
+use super::stages::seat_state;
 use super::{Approval, ApprovalState, NoteKind, Seat, resolve, stages, store};
 use crate::base::access::{Permission, Principal};
 use crate::base::id::{ApprovalId, PersonId};
