@@ -4,7 +4,7 @@ TARGET_DIR := $(or $(CARGO_TARGET_DIR),target)
 TENURE := $(abspath $(TARGET_DIR))/debug/tenure
 RELEASE := $(abspath $(TARGET_DIR))/x86_64-unknown-linux-gnu/release/tenure
 
-.PHONY: help demo run test check web bench soak dist
+.PHONY: help demo run test check web bench soak fuzz dist
 
 help: ## list what one does here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -39,6 +39,9 @@ bench: ## measure store and job queue beside bare rusqlite and BullMQ; LONG=1 pa
 soak: ## the long runs: 500 kills of the sample story; kills, stops and standstill under load
 	TENURE_KILLS=500 cargo test --locked --test it crash -- --nocapture
 	TENURE_SOAK=full cargo test --locked --test it soak -- --nocapture --test-threads=1
+
+fuzz: ## bend what people write for ten minutes; FUZZ_SECONDS and FUZZ_SEED change it, finds are kept in tests/corpus/found
+	FUZZ_SECONDS=$${FUZZ_SECONDS:-600} FUZZ_SEED=$${FUZZ_SEED:-$$(date +%s)} cargo test --locked --test it workflows_fuzz -- --nocapture --test-threads=1
 
 dist: web ## the release binary: static, so that it needs nothing beside itself
 	test -f web/dist/index.html

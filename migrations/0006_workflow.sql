@@ -20,6 +20,8 @@ CREATE UNIQUE INDEX workflow_one_active ON workflow (key) WHERE status = 'active
 CREATE UNIQUE INDEX workflow_one_draft ON workflow (key) WHERE status = 'draft';
 -- GET /api/workflows?status=active
 CREATE INDEX workflow_by_status ON workflow (status, id);
+-- Which workflows an event starts.
+CREATE INDEX workflow_by_event ON workflow (json_extract(definition, '$.trigger.event.name')) WHERE status = 'active';
 
 -- One execution of a workflow version.
 CREATE TABLE run (
@@ -43,11 +45,31 @@ CREATE TABLE run (
 CREATE INDEX run_by_status ON run (status, id);
 -- GET /api/runs?workflowId=
 CREATE INDEX run_by_workflow ON run (workflow_id, id);
--- A requestor's own runs.
+-- GET /api/runs?workflowId=&status=
+CREATE INDEX run_by_workflow_status ON run (workflow_id, status, id);
+-- GET /api/runs?subjectId=
 CREATE INDEX run_by_subject ON run (subject_id, id);
-CREATE INDEX run_by_starter ON run (started_by, id);
 -- stuck-run-recovery: running runs that were not touched for long.
 CREATE INDEX run_running_by_update ON run (updated_at) WHERE status = 'running';
+
+-- Who sees a run as their own: whoever started it, whom it is about, and whoever is asked for something in it.
+CREATE TABLE run_viewer (
+    person_id TEXT NOT NULL REFERENCES person (id),
+    run_id    TEXT NOT NULL REFERENCES run (id),
+    PRIMARY KEY (person_id, run_id)
+) STRICT, WITHOUT ROWID;
+
+-- Kept by the database, so that it is true whichever part of Tenure asks somebody.
+CREATE TRIGGER run_has_viewers AFTER INSERT ON run BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.started_by, NEW.id WHERE NEW.started_by IS NOT NULL;
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.subject_id, NEW.id WHERE NEW.subject_id IS NOT NULL;
+END;
+CREATE TRIGGER run_has_another_subject AFTER UPDATE OF subject_id ON run
+WHEN NEW.subject_id IS NOT NULL AND NEW.subject_id IS NOT OLD.subject_id BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id) VALUES (NEW.subject_id, NEW.id);
+END;
 
 -- One execution of a step.
 CREATE TABLE run_step (
@@ -104,32 +126,50 @@ CREATE TABLE run_event (
     PRIMARY KEY (run_id, seq)
 ) STRICT, WITHOUT ROWID;
 
--- A decision that somebody owes.
+-- A decision that somebody owes, with its settings as they were when it was opened.
 CREATE TABLE approval (
-    id           TEXT PRIMARY KEY,
-    run_id       TEXT NOT NULL REFERENCES run (id),
-    visit        INTEGER NOT NULL,
-    step_name    TEXT NOT NULL,
-    title        TEXT NOT NULL,
-    description  TEXT NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
-    subject_id   TEXT REFERENCES person (id),
-    requested_by TEXT REFERENCES person (id),
-    role_id      TEXT REFERENCES role (id),
-    created_at   INTEGER NOT NULL,
-    due_at       INTEGER,
-    decided_at   INTEGER,
-    decided_by   TEXT REFERENCES person (id),
-    reason       TEXT,
+    id              TEXT PRIMARY KEY,
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    step_name       TEXT NOT NULL,
+    config          TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'failed', 'cancelled')),
+    subject_id      TEXT REFERENCES person (id),
+    requested_by    TEXT REFERENCES person (id),
+    role_id         TEXT REFERENCES role (id),
+    -- Counted from 1.
+    stage           INTEGER NOT NULL,
+    stage_opened_at INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    due_at          INTEGER,
+    decided_at      INTEGER,
+    decided_by      TEXT REFERENCES person (id),
+    -- Whether the escalation decided, because nobody had.
+    by_escalation   INTEGER NOT NULL DEFAULT 0,
+    -- Whether it was approved without anybody having approved.
+    exception       INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
     UNIQUE (run_id, visit)
 ) STRICT;
 -- GET /api/approvals?state=pending newest first.
 CREATE INDEX approval_by_state ON approval (state, id);
 
+-- Who decides in a stage, or has passed it on.
 CREATE TABLE approval_approver (
-    approval_id TEXT NOT NULL REFERENCES approval (id),
-    person_id   TEXT NOT NULL REFERENCES person (id),
-    PRIMARY KEY (approval_id, person_id)
+    approval_id  TEXT NOT NULL REFERENCES approval (id),
+    stage        INTEGER NOT NULL,
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    -- Whether they decide for themselves, and for whom else.
+    own          INTEGER NOT NULL,
+    on_behalf_of TEXT NOT NULL,
+    -- How often it was passed on until it came to them.
+    hops         INTEGER NOT NULL,
+    left_at      INTEGER,
+    PRIMARY KEY (approval_id, stage, person_id)
 ) STRICT, WITHOUT ROWID;
+CREATE TRIGGER approver_sees_the_run AFTER INSERT ON approval_approver BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.person_id, a.run_id FROM approval a WHERE a.id = NEW.approval_id;
+END;
 -- GET /api/approvals?mine=true
 CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);

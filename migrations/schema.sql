@@ -58,33 +58,78 @@ CREATE TABLE api_token (
 CREATE INDEX api_token_by_account ON api_token (account_id, id);
 
 CREATE TABLE approval (
-    id           TEXT PRIMARY KEY,
-    run_id       TEXT NOT NULL REFERENCES run (id),
-    visit        INTEGER NOT NULL,
-    step_name    TEXT NOT NULL,
-    title        TEXT NOT NULL,
-    description  TEXT NOT NULL,
-    state        TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'cancelled')),
-    subject_id   TEXT REFERENCES person (id),
-    requested_by TEXT REFERENCES person (id),
-    role_id      TEXT REFERENCES role (id),
-    created_at   INTEGER NOT NULL,
-    due_at       INTEGER,
-    decided_at   INTEGER,
-    decided_by   TEXT REFERENCES person (id),
-    reason       TEXT,
+    id              TEXT PRIMARY KEY,
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    step_name       TEXT NOT NULL,
+    config          TEXT NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('pending', 'approved', 'rejected', 'failed', 'cancelled')),
+    subject_id      TEXT REFERENCES person (id),
+    requested_by    TEXT REFERENCES person (id),
+    role_id         TEXT REFERENCES role (id),
+    -- Counted from 1.
+    stage           INTEGER NOT NULL,
+    stage_opened_at INTEGER NOT NULL,
+    created_at      INTEGER NOT NULL,
+    due_at          INTEGER,
+    decided_at      INTEGER,
+    decided_by      TEXT REFERENCES person (id),
+    -- Whether the escalation decided, because nobody had.
+    by_escalation   INTEGER NOT NULL DEFAULT 0,
+    -- Whether it was approved without anybody having approved.
+    exception       INTEGER NOT NULL DEFAULT 0,
+    reason          TEXT,
     UNIQUE (run_id, visit)
 ) STRICT;
 
 CREATE INDEX approval_by_state ON approval (state, id);
 
 CREATE TABLE approval_approver (
-    approval_id TEXT NOT NULL REFERENCES approval (id),
-    person_id   TEXT NOT NULL REFERENCES person (id),
-    PRIMARY KEY (approval_id, person_id)
+    approval_id  TEXT NOT NULL REFERENCES approval (id),
+    stage        INTEGER NOT NULL,
+    person_id    TEXT NOT NULL REFERENCES person (id),
+    -- Whether they decide for themselves, and for whom else.
+    own          INTEGER NOT NULL,
+    on_behalf_of TEXT NOT NULL,
+    -- How often it was passed on until it came to them.
+    hops         INTEGER NOT NULL,
+    left_at      INTEGER,
+    PRIMARY KEY (approval_id, stage, person_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);
+
+CREATE TABLE approval_note (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    seq         INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('question', 'answer')),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    text        TEXT NOT NULL,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (approval_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval_rung (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    level       INTEGER NOT NULL,
+    stage       INTEGER NOT NULL,
+    kind        TEXT NOT NULL CHECK (kind IN ('remind', 'reassign', 'last')),
+    due_at      INTEGER NOT NULL,
+    job_id      TEXT NOT NULL,
+    -- When it was carried out, or was not needed any more.
+    over_at     INTEGER,
+    PRIMARY KEY (approval_id, level)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE approval_vote (
+    approval_id TEXT NOT NULL REFERENCES approval (id),
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    stage       INTEGER NOT NULL,
+    approves    INTEGER NOT NULL,
+    reason      TEXT,
+    at          INTEGER NOT NULL,
+    PRIMARY KEY (approval_id, person_id)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE assignment (
     id          TEXT    NOT NULL PRIMARY KEY,
@@ -203,6 +248,22 @@ CREATE TABLE connector_secret (
     changed_at   INTEGER NOT NULL,
     PRIMARY KEY (connector_id, name)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE delegation (
+    id          TEXT PRIMARY KEY,
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    delegate_id TEXT REFERENCES person (id),
+    starts_at   INTEGER NOT NULL,
+    ends_at     INTEGER NOT NULL,
+    reason      TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    -- When somebody ended it before its time.
+    revoked_at  INTEGER
+) STRICT;
+
+CREATE INDEX delegation_by_delegate ON delegation (delegate_id, id);
+
+CREATE INDEX delegation_by_person ON delegation (person_id, starts_at) WHERE revoked_at IS NULL;
 
 CREATE TABLE directory_account (
     connector_id TEXT NOT NULL REFERENCES connector (id),
@@ -436,6 +497,34 @@ CREATE TABLE job_schedule_fired (
     PRIMARY KEY (name, from_slot)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE link (
+    id              TEXT PRIMARY KEY,
+    kind            TEXT NOT NULL CHECK (kind IN ('invitation', 'verify_contact')),
+    run_id          TEXT NOT NULL REFERENCES run (id),
+    visit           INTEGER NOT NULL,
+    email           TEXT NOT NULL,
+    display_name    TEXT NOT NULL,
+    message         TEXT NOT NULL,
+    -- Whose address is proven.
+    person_id       TEXT REFERENCES person (id),
+    form            TEXT NOT NULL CHECK (json_valid(form)),
+    becomes_subject INTEGER NOT NULL,
+    state           TEXT NOT NULL CHECK (state IN ('open', 'used', 'expired', 'cancelled')),
+    created_at      INTEGER NOT NULL,
+    expires_at      INTEGER NOT NULL,
+    mailed_at       INTEGER,
+    used_at         INTEGER,
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE TABLE link_token (
+    sha256  BLOB PRIMARY KEY,
+    link_id TEXT NOT NULL REFERENCES link (id),
+    made_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX link_token_by_link ON link_token (link_id);
+
 CREATE TABLE notification (
     id        TEXT PRIMARY KEY,
     person_id TEXT NOT NULL REFERENCES person (id),
@@ -446,11 +535,23 @@ CREATE TABLE notification (
     created_at INTEGER NOT NULL,
     read_at   INTEGER,
     mailed_at INTEGER
-) STRICT;
+, in_digest INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE INDEX notification_by_person ON notification (person_id, id);
 
+CREATE INDEX notification_by_time ON notification (person_id, created_at);
+
+CREATE INDEX notification_for_digest ON notification (person_id, id) WHERE in_digest = 1 AND mailed_at IS NULL;
+
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
+
+CREATE TABLE notification_template (
+    key        TEXT PRIMARY KEY,
+    subject    TEXT NOT NULL,
+    body       TEXT NOT NULL,
+    changed_by TEXT NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE person (
     id           TEXT PRIMARY KEY,
@@ -578,6 +679,52 @@ CREATE TABLE setting (
     changed_at INTEGER NOT NULL
 ) STRICT;
 
+CREATE TABLE task (
+    id           TEXT PRIMARY KEY,
+    kind         TEXT NOT NULL CHECK (kind IN ('task', 'consent')),
+    run_id       TEXT NOT NULL REFERENCES run (id),
+    visit        INTEGER NOT NULL,
+    step_name    TEXT NOT NULL,
+    title        TEXT NOT NULL,
+    -- How it is done; of a consent, the text that was agreed to, as it was shown.
+    description  TEXT NOT NULL,
+    form         TEXT NOT NULL CHECK (json_valid(form)),
+    outputs      TEXT NOT NULL CHECK (json_valid(outputs)),
+    state        TEXT NOT NULL CHECK (state IN ('open', 'assigned', 'held', 'done', 'cancelled')),
+    subject_id   TEXT REFERENCES person (id),
+    requested_by TEXT REFERENCES person (id),
+    assignee_id  TEXT REFERENCES person (id),
+    hold_reason  TEXT,
+    created_at   INTEGER NOT NULL,
+    due_at       INTEGER,
+    outcome      TEXT,
+    given        TEXT CHECK (given IS NULL OR json_valid(given)),
+    reason       TEXT,
+    done_at      INTEGER,
+    done_by      TEXT REFERENCES person (id),
+    UNIQUE (run_id, visit)
+) STRICT;
+
+CREATE INDEX task_by_state ON task (state, id);
+
+CREATE TABLE task_candidate (
+    task_id   TEXT NOT NULL REFERENCES task (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    PRIMARY KEY (task_id, person_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX task_candidate_by_person ON task_candidate (person_id, task_id);
+
+CREATE TABLE task_comment (
+    id        TEXT PRIMARY KEY,
+    task_id   TEXT NOT NULL REFERENCES task (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    at        INTEGER NOT NULL,
+    text      TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX task_comment_by_task ON task_comment (task_id, id);
+
 CREATE TABLE workflow (
     id           TEXT PRIMARY KEY,
     key          TEXT NOT NULL,
@@ -592,6 +739,8 @@ CREATE TABLE workflow (
     updated_at   INTEGER NOT NULL,
     published_at INTEGER
 ) STRICT;
+
+CREATE INDEX workflow_by_event ON workflow (json_extract(definition, '$.trigger.event.name')) WHERE status = 'active';
 
 CREATE INDEX workflow_by_key ON workflow (key, version);
 

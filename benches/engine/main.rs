@@ -3,13 +3,15 @@
 //! The server is a process of its own on an empty data directory, at `synchronous=FULL`; 32 clients on
 //! kept-alive connections start runs of one workflow. A run of computing steps is over when its start is
 //! answered. A run of calls is over when its last call, of a local HTTP service, was answered; how many
-//! are over is read from the API. Options, after `--`:
+//! are over is read from the API. Then 1,000,000 runs are stored, and lists of them are asked for with every
+//! combination of filters. Options, after `--`:
 //!
 //! - `--long`: 1,000,000 runs, with the server's memory on the way.
 
 #![allow(clippy::disallowed_methods, clippy::unwrap_used, reason = "a benchmark reads the machine's clock")]
 
 mod http;
+mod list;
 mod server;
 
 use std::sync::Arc;
@@ -47,6 +49,7 @@ async fn main() {
     }
     println!("calls answered by the service: {}; memory {} MiB", service.load(Ordering::Relaxed), server.memory());
     println!("one run at a time: {}", one_at_a_time(&server, &computing, if quick { 20 } else { 2_000 }).await);
+    println!("{}", list::measure(&server, &computing, if quick { 2_000 } else { 1_000_000 }).await);
     if has("--long") {
         for pass in 1..=10 {
             let found = start_all(&server, &computing, 100_000).await;

@@ -14,7 +14,7 @@ pub struct Server {
     process: Child,
     address: String,
     head: String,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Drop for Server {
@@ -38,7 +38,7 @@ impl Server {
         }
         let process = command.spawn().unwrap();
         let host = format!("host: {address}\r\norigin: http://{address}\r\n");
-        let mut server = Self { process, address, head: host, _data: data };
+        let mut server = Self { process, address, head: host, data };
         server.until_healthy().await;
         server.sign_in().await;
         server
@@ -55,7 +55,7 @@ impl Server {
     }
 
     async fn sign_in(&mut self) {
-        let token = std::fs::read_to_string(self._data.path().join("setup-token")).unwrap();
+        let token = std::fs::read_to_string(self.data.path().join("setup-token")).unwrap();
         let mut client = self.connect().await;
         let admin = json!({ "token": token.trim(), "email": "admin@example.org", "displayName": "Admin", "password": PASSWORD });
         let (status, body) = client.post("/api/setup", &admin).await;
@@ -98,6 +98,11 @@ impl Server {
             }
         }
         false
+    }
+
+    /// The business database.
+    pub fn database(&self) -> std::path::PathBuf {
+        self.data.path().join("tenure.db")
     }
 
     /// Resident memory of the server, in MiB.

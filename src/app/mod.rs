@@ -23,11 +23,13 @@ use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::sessions::place::EmbeddedSessions;
 use crate::features::identity::sessions::redis::RedisSessions;
 use crate::features::identity::setup::Setup;
+use crate::features::notifications::jobs::{SendDigest, SendMail};
 use crate::features::schedules::jobs::TriggerWorkflow;
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::blobs::BlobStore;
 use crate::platform::faults::Faults;
+use crate::platform::mail::Mailer;
 use crate::platform::outbound::{Outbound, OutboundSettings};
 use crate::platform::queue::{BulkHandler, JobHandler, Registry};
 use crate::platform::redis::{Redis, RedisSettings};
@@ -239,30 +241,31 @@ fn handlers(
     connectors: &Connectors,
     outbound: &Outbound,
 ) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
+    let mailer = mailer(config, outbound)?;
     let mut all = access::jobs(AccessJobs { connectors: connectors.clone() });
     all.extend(workflow::jobs(WorkflowJobs {
         connectors: connectors.clone(),
         blobs: stores.blobs.clone(),
         stuck_run_timeout: routes::started_settings(config).stuck_run_timeout_minutes,
+        mailer: mailer.clone(),
+        public_url: config.server.public_url.to_string(),
     }));
     all.push(Arc::new(TriggerWorkflow));
     all.push(Arc::new(LogRetention {
         logs: stores.logs.clone(),
         started: routes::started_settings(config).log_retention_days,
     }));
-    all.push(mail_handler(config, outbound)?);
+    all.push(Arc::new(SendMail::new(mailer.clone(), config.server.public_url.as_str())));
+    all.push(Arc::new(SendDigest::new(mailer, config.server.public_url.as_str())));
     all.push(Arc::new(BulkHandler));
     Ok(all)
 }
 
-fn mail_handler(config: &Config, outbound: &Outbound) -> Result<Arc<dyn JobHandler>, Problem> {
-    use crate::features::notifications::jobs::SendMail;
-    use crate::platform::mail::Mailer;
-    let mailer = Mailer::new(
+fn mailer(config: &Config, outbound: &Outbound) -> Result<Mailer, Problem> {
+    Mailer::new(
         config.mail.smtp_url.as_ref().map(Secret::expose),
         &config.mail.from,
         config.data_dir.join("outbox"),
         outbound.clone(),
-    )?;
-    Ok(Arc::new(SendMail::new(mailer, config.server.public_url.as_str())))
+    )
 }

@@ -58,6 +58,7 @@ impl SystemRole {
                 permission,
                 P::WorkflowRead | P::WorkflowWrite | P::WorkflowStart
                     | P::RunRead | P::RunManage | P::ApprovalRead | P::ApprovalDecide
+                    | P::TaskRead | P::TaskWork | P::TaskAssign
                     | P::PersonRead | P::RoleRead | P::RoleWrite | P::EntitlementRead | P::EntitlementWrite
                     | P::AssignmentRead | P::AssignmentWrite | P::DocumentRead | P::DocumentWrite | P::DocumentReview
                     | P::ConnectorRead | P::ConnectorWrite | P::ScheduleRead | P::ScheduleWrite | P::JobRead
@@ -66,13 +67,13 @@ impl SystemRole {
             ),
             Self::Approver => matches!(
                 permission,
-                P::WorkflowRead | P::WorkflowStart | P::ApprovalRead | P::ApprovalDecide
+                P::WorkflowRead | P::WorkflowStart | P::ApprovalRead | P::ApprovalDecide | P::TaskWork
                     | P::RunReadOwn | P::RoleRead | P::AssignmentReadOwn | P::DocumentReadOwn | P::DocumentWrite
             ),
             Self::Requestor => matches!(
                 permission,
                 P::WorkflowRead | P::WorkflowStart | P::RunReadOwn | P::RoleRead
-                    | P::AssignmentReadOwn | P::DocumentReadOwn | P::DocumentWrite | P::ApprovalRead
+                    | P::AssignmentReadOwn | P::DocumentReadOwn | P::DocumentWrite | P::ApprovalRead | P::TaskWork
             ),
         }
     }
@@ -139,6 +140,14 @@ permissions! {
     ApprovalRead = "approval:read",
     /// Decide approvals that are assigned to one.
     ApprovalDecide = "approval:decide",
+    /// Reassign approvals, see and end the delegations of others.
+    ApprovalManage = "approval:manage",
+    /// See every task.
+    TaskRead = "task:read",
+    /// Do tasks and give consents that are one's own.
+    TaskWork = "task:work",
+    /// Give tasks to others.
+    TaskAssign = "task:assign",
     /// See people.
     PersonRead = "person:read",
     /// Create and change people.

@@ -132,8 +132,14 @@ typed_ids! {
     StepId = "stp";
     /// A decision that somebody owes.
     ApprovalId = "apr";
+    /// Somebody decides instead of somebody else for a while.
+    DelegationId = "dlg";
     /// A piece of work that somebody owes.
     TaskId = "tsk";
+    /// A link that can be followed once.
+    LinkId = "lnk";
+    /// A comment of somebody.
+    CommentId = "cmt";
     /// Something that nobody does alone, and that somebody asked for.
     ExceptionId = "exc";
     /// A time when somebody broke the glass.

@@ -15,6 +15,7 @@ pub mod page;
 pub mod problem;
 pub mod template;
 pub mod time;
+pub mod yaml;
 
 pub use access::{Permission, Principal, SystemRole};
 pub use clock::Clock;

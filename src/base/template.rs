@@ -10,6 +10,7 @@
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
+use minijinja::value::ValueKind;
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use serde::Deserialize as _;
 use serde_json::{Map, Value};
@@ -18,6 +19,8 @@ use serde_json::{Map, Value};
 const FUEL: u64 = 50_000;
 /// Characters one text may become.
 const MAX_CHARS: usize = 100_000;
+/// Bytes of a value that is no text.
+const MAX_VALUE: usize = 1024 * 1024;
 /// Levels of objects and lists.
 const MAX_DEPTH: usize = 64;
 
@@ -46,6 +49,16 @@ pub fn render_text(text: &str, context: &Value) -> Result<String, TemplateError>
 /// Checks the spelling of every template in `value`, without a context.
 pub fn check_value(value: &Value) -> Result<(), TemplateError> {
     check_at(&ENVIRONMENT, value, "")
+}
+
+/// What is wrong with one text that is filled from `sample`, and in which line.
+pub fn fault_of(text: &str, sample: &Value) -> Option<(usize, String)> {
+    let context = match context_of(sample) {
+        Ok(context) => context,
+        Err(e) => return Some((1, e.message)),
+    };
+    let filled = environment().render_named_str("", text, context);
+    filled.err().map(|e| (e.line().unwrap_or(1), explain(&e)))
 }
 
 fn context_of(context: &Value) -> Result<minijinja::Value, TemplateError> {
@@ -108,7 +121,25 @@ fn render_string(
     if value.is_undefined() {
         return Err(format!("{{{{ {expression} }}}} is not known here"));
     }
+    let mut left = MAX_VALUE;
+    if !fits(&value, &mut left) {
+        return Err(format!("{{{{ {expression} }}}} became more than {MAX_VALUE} bytes"));
+    }
     serde_json::to_value(&value).map_err(|_| format!("{{{{ {expression} }}}} is no JSON value"))
+}
+
+/// Whether a value is no larger than `left` bytes; a short expression can stand for a list without an end.
+fn fits(value: &minijinja::Value, left: &mut usize) -> bool {
+    let own = 1 + value.as_str().map_or(0, str::len);
+    let Some(rest) = left.checked_sub(own) else { return false };
+    *left = rest;
+    match value.kind() {
+        ValueKind::Seq | ValueKind::Iterable => value.try_iter().is_ok_and(|mut all| all.all(|v| fits(&v, left))),
+        ValueKind::Map => value.try_iter().is_ok_and(|mut keys| {
+            keys.all(|key| fits(&key, left) && value.get_item(&key).is_ok_and(|v| fits(&v, left)))
+        }),
+        _ => true,
+    }
 }
 
 fn render_plain(
@@ -129,10 +160,10 @@ fn render_plain(
 
 fn check_at(env: &Environment<'_>, value: &Value, path: &str) -> Result<(), TemplateError> {
     match value {
-        Value::String(text) => env
-            .template_from_str(text)
-            .map(drop)
-            .map_err(|e| TemplateError { path: path.to_owned(), message: explain(&e) }),
+        Value::String(text) => env.template_from_str(text).map(drop).map_err(|e| TemplateError {
+            path: path.to_owned(),
+            message: format!("{}{}", placed(&e, text), explain(&e)),
+        }),
         Value::Array(items) => {
             items.iter().enumerate().try_for_each(|(i, item)| check_at(env, item, &format!("{path}[{i}]")))
         }
@@ -141,6 +172,24 @@ fn check_at(env: &Environment<'_>, value: &Value, path: &str) -> Result<(), Temp
         }
         _ => Ok(()),
     }
+}
+
+/// Where in its text a template is wrong, as far as it is known.
+fn placed(error: &Error, text: &str) -> String {
+    let line = error.line().unwrap_or(1);
+    match error.range().and_then(|range| text.get(..range.start)) {
+        Some(before) => {
+            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+            format!("line {line}, column {column}: ")
+        }
+        None => format!("line {line}: "),
+    }
+}
+
+/// The names that a text takes from its context, with the fields that it asks of them, such as `vars.days`.
+pub fn names(text: &str) -> std::collections::BTreeSet<String> {
+    let Ok(template) = ENVIRONMENT.template_from_str(text) else { return Default::default() };
+    template.undeclared_variables(true).into_iter().collect()
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -186,6 +235,10 @@ fn format_value(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &minijin
     }
     if value.is_none() {
         return Err(Error::new(ErrorKind::InvalidOperation, "a value is null; expected a text"));
+    }
+    let mut left = MAX_CHARS;
+    if !fits(value, &mut left) {
+        return Err(Error::new(ErrorKind::InvalidOperation, format!("a value takes more than {MAX_CHARS} characters")));
     }
     let text = value.to_string();
     let text = match state.auto_escape() {
@@ -310,8 +363,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_without_an_end_is_refused() {
+        for text in ["{{ [1] * 99999999999 }}", "all: {{ [1] * 99999999999 }}", "{{ 'x' * 99999999999 }}"] {
+            assert!(render_value(&json!(text), &context()).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn the_spelling_is_checked_without_a_context() {
         assert!(check_value(&json!({ "dn": "uid={{ person.attributes.uid }},ou=people" })).is_ok());
-        assert_eq!(check_value(&json!({ "a": ["{{ x"] })).expect_err("open").path, "a[0]");
+        let open = check_value(&json!({ "a": ["{{ x"] })).expect_err("open");
+        assert_eq!(open.path, "a[0]");
+        assert!(open.message.starts_with("line 1"), "{}", open.message);
+        let third = check_value(&json!("one\ntwo\n  {{ a b }}")).expect_err("no operator");
+        assert!(third.message.starts_with("line 3, column "), "{}", third.message);
+    }
+
+    #[test]
+    fn the_names_that_a_text_asks_for_are_known() {
+        let text = "{{ vars.days }} {% for t in vars.tags %}{{ t.name }}{% endfor %} {{ other }}";
+        let found: Vec<String> = names(text).into_iter().collect();
+        assert_eq!(found, ["other", "vars.days", "vars.tags"]);
     }
 }

@@ -7,6 +7,7 @@ mod jobs;
 mod keys;
 mod logs;
 mod user;
+mod workflow;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -72,6 +73,9 @@ enum Command {
     /// Check the audit log, without a server.
     #[command(subcommand)]
     Audit(audit::AuditCommand),
+    /// Check, bring in, export and start workflows that are kept as files.
+    #[command(subcommand)]
+    Workflow(workflow::WorkflowCommand),
     /// List, retry and remove background jobs.
     #[command(subcommand)]
     Jobs(jobs::JobsCommand),
@@ -124,6 +128,8 @@ pub fn main() -> ExitCode {
         Command::Doctor { json } => with_config(relaxed(), |config| doctor::run(config, json)),
         Command::Keys(command) => with_config(relaxed(), |config| backup::keys(config, command)),
         Command::Audit(command) => block_on(audit::run(command)),
+        Command::Workflow(workflow::WorkflowCommand::Validate(args)) => workflow::check(&args),
+        Command::Workflow(command) => with_config(Reader::from_process(), |config| workflow::run(config, command)),
         Command::Jobs(command) => with_config(Reader::from_process(), |config| jobs::run(config, command)),
         Command::Logs(command) => with_config(Reader::from_process(), |config| logs::run(config, command)),
         Command::User(command) => with_config(Reader::from_process(), |config| user::run_user(config, command)),

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
+mod approvals;
 mod backup;
 mod blobs;
 mod cli;
@@ -14,6 +15,7 @@ mod doctor;
 mod events;
 mod jobs;
 mod notifications;
+mod people_work;
 mod permissions;
 mod pool;
 mod queue_conformance;
@@ -28,3 +30,7 @@ mod side_doors;
 mod soak;
 mod support;
 mod tidy;
+mod workflows;
+mod workflows_cli;
+mod workflows_fuzz;
+mod workflows_golden;

@@ -23,7 +23,11 @@ POST   /api/accounts/{id}/reset-password   A
 POST   /api/accounts/{id}/tokens           A
 GET    /api/approvals                      AMPQU
 GET    /api/approvals/{id}                 AMPQU
+POST   /api/approvals/{id}/answer          AMPQU
+POST   /api/approvals/{id}/ask             AMP
 POST   /api/approvals/{id}/decide          AMPQU
+POST   /api/approvals/{id}/delegate        AMP
+POST   /api/approvals/{id}/reassign        A
 GET    /api/assignments                    AMPQU
 GET    /api/assignments/{id}               AMPQU
 POST   /api/assignments                    AM
@@ -49,6 +53,9 @@ GET    /api/connectors/{id}                AMU
 PATCH  /api/connectors/{id}                AM
 POST   /api/connectors/{id}/execute        AM
 POST   /api/connectors/{id}/test           AM
+GET    /api/delegations                    AMPQU
+POST   /api/delegations                    AMP
+DELETE /api/delegations/{id}               AMP
 GET    /api/documents                      AMPQU
 POST   /api/documents                      AMPQ
 GET    /api/documents/{id}                 AMPQU
@@ -80,10 +87,16 @@ GET    /api/jobs/{id}/attempts             AMU
 POST   /api/jobs/{id}/promote              A
 POST   /api/jobs/{id}/remove               A
 POST   /api/jobs/{id}/retry                A
+GET    /api/links/{token}                  *
+POST   /api/links/{token}/accept           *
 GET    /api/logs                           AU
 POST   /api/logs/purge                     A
 GET    /api/logs/purge-preview             A
 GET    /api/notifications                  AMPQU
+GET    /api/notifications/templates        AU
+GET    /api/notifications/templates/{key}  AU
+PUT    /api/notifications/templates/{key}  A
+DELETE /api/notifications/templates/{key}  A
 POST   /api/notifications/{id}/read        AMPQU
 GET    /api/people                         AMU
 POST   /api/people                         A
@@ -118,22 +131,39 @@ POST   /api/schedules/{id}/resume          AM
 POST   /api/schedules/{id}/run             AM
 GET    /api/settings/logging               AU
 PUT    /api/settings/logging               A
+GET    /api/settings/notifications         AU
+PUT    /api/settings/notifications         A
 GET    /api/settings/security              AU
 PUT    /api/settings/security              A
 GET    /api/setup                          *
 POST   /api/setup                          *
 GET    /api/system                         AU
+GET    /api/tasks                          AMPQU
+GET    /api/tasks/{id}                     AMPQU
+POST   /api/tasks/{id}/answer              AMPQ
+POST   /api/tasks/{id}/assign              AM
+POST   /api/tasks/{id}/claim               AMPQ
+POST   /api/tasks/{id}/comment             AMPQ
+POST   /api/tasks/{id}/complete            AMPQ
+POST   /api/tasks/{id}/hold                AMPQ
+POST   /api/tasks/{id}/release             AMPQ
+POST   /api/tasks/{id}/resume              AMPQ
+POST   /api/workflow-events                AM
 GET    /api/workflows                      AMPQU
 POST   /api/workflows                      AM
+POST   /api/workflows/import               AM
 POST   /api/workflows/validate             AMPQU
 GET    /api/workflows/{id}                 AMPQU
 PUT    /api/workflows/{id}                 AM
 DELETE /api/workflows/{id}                 AM
 POST   /api/workflows/{id}/create-version  AM
 POST   /api/workflows/{id}/deprecate       AM
+GET    /api/workflows/{id}/diff            AMPQU
 POST   /api/workflows/{id}/duplicate       AM
+GET    /api/workflows/{id}/export          AMPQU
 POST   /api/workflows/{id}/publish         AM
 POST   /api/workflows/{id}/start           AMPQ
+GET    /api/workflows/{id}/form            AMPQU
 GET    /api/workflows/{id}/versions        AMPQU
 ";
 
@@ -141,7 +171,17 @@ GET    /api/workflows/{id}/versions        AMPQU
 fn body(route: &str, own: &str) -> Value {
     let definition = json!({ "name": "T", "steps": [{ "id": "a", "name": "A", "type": "end", "config": {} }] });
     match route {
+        r if r.ends_with("/tasks/{id}/answer") => json!({ "agree": true }),
+        r if r.ends_with("/tasks/{id}/assign") => json!({ "personId": own }),
+        r if r.ends_with("/tasks/{id}/comment") => json!({ "text": "words" }),
+        r if r.ends_with("/tasks/{id}/hold") => json!({ "reason": "because" }),
         r if r.ends_with("/decide") => json!({ "decision": "approve" }),
+        r if r.ends_with("/answer") => json!({ "text": "t" }),
+        r if r.ends_with("/ask") => json!({ "question": "q" }),
+        r if r.ends_with("/delegate") => json!({ "to": own, "reason": "because" }),
+        r if r.ends_with("/reassign") => json!({ "to": [own], "reason": "because" }),
+        "POST /api/delegations" => json!({ "delegateId": own, "reason": "r",
+            "from": "2031-01-01T00:00:00Z", "to": "2031-01-02T00:00:00Z" }),
         r if r.ends_with("/execute") => json!({ "command": "has_account", "params": {} }),
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
@@ -162,6 +202,7 @@ fn body(route: &str, own: &str) -> Value {
         r if r.contains("/api/workflows") && (r.starts_with("PUT") || r.ends_with("/api/workflows") || r.ends_with("/validate")) => {
             json!({ "definition": definition })
         }
+        "PUT /api/notifications/templates/{key}" => json!({ "subject": "s", "body": "b" }),
         r if ["/cancel", "/revoke", "/approve", "/reject", "/withdraw"].iter().any(|e| r.ends_with(e)) => {
             json!({ "reason": "because" })
         }
@@ -173,9 +214,10 @@ fn body(route: &str, own: &str) -> Value {
 fn address(path: &str) -> String {
     let prefixes = [
         ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
+        ("delegations", "dlg"),
         ("exceptions", "exc"), ("break-glass", "brk"),
         ("documents", "doc"), ("entitlements", "ent"), ("jobs", "job"), ("notifications", "ntf"), ("people", "per"),
-        ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("workflows", "wfl"),
+        ("roles", "rol"), ("runs", "run"), ("schedules", "sch"), ("tasks", "tsk"), ("workflows", "wfl"),
     ];
     let prefix = prefixes.iter().find(|(word, _)| path.contains(&format!("/{word}/"))).map_or("", |(_, p)| *p);
     path.replace("{id}", &format!("{prefix}_00000000000000000000000000")).replace("{seq}", "999999")

@@ -15,6 +15,8 @@ export const PAGES: PageToSee[] = [
   plain('/inbox?mine=false&state=decided'),
   plain('/inbox?state=exceptions'),
   { name: '/inbox, a request chosen', path: (of) => `/inbox?mine=false&id=${of.approval}` },
+  plain('/tasks'),
+  plain('/tasks?mine=false&state=done'),
   plain('/workflows'),
   plain('/workflows?q=nothing-is-called-this'),
   ...['', '?tab=variables', '?tab=versions', '?tab=json', '?start=1'].map(workflow),

@@ -8,6 +8,7 @@ export interface Route {
 
 const pages: Route[] = [
   { path: '/inbox', load: () => import('./pages/Inbox.svelte') },
+  { path: '/tasks', load: () => import('./pages/Tasks.svelte') },
   { path: '/workflows', load: () => import('./pages/Workflows.svelte') },
   { path: '/workflows/:id', load: () => import('./pages/Workflow.svelte') },
   { path: '/runs', load: () => import('./pages/Runs.svelte') },

@@ -2,17 +2,22 @@
 
 use axum::Json;
 use axum::extract::State;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::templates::{self, KINDS, Kind, Wording};
+use super::digest::{self, DIGEST_AFTER, DIGEST_MINUTES};
 use super::{Notification, ops, store};
+use crate::base::access::may;
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::page::PageRequest;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::platform::http::{Caller, Failure, IdPath, Params, Routes};
-use crate::platform::store::Store;
+use crate::features::settings;
+use crate::features::settings::api::NumberInForce;
+use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, NamePath, Params, Routes, nullable};
+use crate::platform::store::{Store, Tx};
 
 /// What the routes need.
 #[derive(Debug, Clone)]
@@ -26,6 +31,9 @@ pub fn routes(state: NotificationsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_notifications))
         .routes(routes!(read_notification))
+        .routes(routes!(list_templates))
+        .routes(routes!(get_settings, put_settings))
+        .routes(routes!(get_template, put_template, restore_template))
         .with_state(state)
 }
 
@@ -108,4 +116,182 @@ async fn read_notification(
 fn person_of(caller: &Caller) -> Result<PersonId, Problem> {
     let person = caller.principal.person.clone();
     person.ok_or_else(|| Problem::Forbidden("Messages belong to people; sign in as one.".to_owned()))
+}
+
+/// The wording of a kind of mail.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct TemplateView {
+    /// Its key.
+    key: &'static str,
+    /// When such a mail is sent.
+    about: &'static str,
+    /// Names of the values that it can use as `{{ name }}`.
+    values: &'static [&'static str],
+    /// One line.
+    subject: String,
+    /// Plain text.
+    body: String,
+    /// Whether it is the built-in wording.
+    is_default: bool,
+    /// Who changed it.
+    changed_by: Option<String>,
+    /// When.
+    changed_at: Option<Timestamp>,
+}
+
+impl TemplateView {
+    fn of(tx: &Tx<'_>, kind: &'static Kind) -> Result<Self, Problem> {
+        let changed = store::find_template(tx, kind.key)?;
+        let wording = changed.as_ref().map_or_else(|| kind.wording(), |c| c.wording.clone());
+        Ok(Self {
+            key: kind.key,
+            about: kind.about,
+            values: kind.values,
+            subject: wording.subject,
+            body: wording.body,
+            is_default: changed.is_none(),
+            changed_at: changed.as_ref().map(|c| c.at),
+            changed_by: changed.map(|c| c.by),
+        })
+    }
+
+    fn with_key(tx: &Tx<'_>, key: &str) -> Result<Self, Problem> {
+        Self::of(tx, templates::find_kind(key).ok_or_else(|| Problem::missing("template", key))?)
+    }
+}
+
+/// The wordings of all kinds of mail.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct TemplateList {
+    /// One for each kind.
+    items: Vec<TemplateView>,
+}
+
+/// The wordings of all kinds of mail.
+#[utoipa::path(get, path = "/api/notifications/templates", tag = "notifications",
+    responses((status = 200, body = TemplateList)))]
+async fn list_templates(
+    _: Allowed<may::SettingsRead>,
+    State(api): State<NotificationsApi>,
+) -> Result<Json<TemplateList>, Failure> {
+    let items = api.store.read(|tx| KINDS.iter().map(|kind| TemplateView::of(tx, kind)).collect()).await?;
+    Ok(Json(TemplateList { items }))
+}
+
+/// The wording of a kind of mail.
+#[utoipa::path(get, path = "/api/notifications/templates/{key}", tag = "notifications",
+    params(("key" = String, Path)), responses((status = 200, body = TemplateView), (status = 404)))]
+async fn get_template(
+    _: Allowed<may::SettingsRead>,
+    State(api): State<NotificationsApi>,
+    NamePath(key): NamePath,
+) -> Result<Json<TemplateView>, Failure> {
+    Ok(Json(api.store.read(move |tx| TemplateView::with_key(tx, &key)).await?))
+}
+
+/// Another wording; both texts may use `{{ name }}`.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct TemplateBody {
+    /// One line.
+    subject: String,
+    /// Plain text.
+    body: String,
+}
+
+/// Words a kind of mail anew; a wording that cannot be filled in is refused with its line.
+#[utoipa::path(put, path = "/api/notifications/templates/{key}", tag = "notifications",
+    params(("key" = String, Path)), request_body = TemplateBody,
+    responses((status = 200, body = TemplateView), (status = 404), (status = 422)))]
+async fn put_template(
+    caller: Allowed<may::SettingsWrite>,
+    State(api): State<NotificationsApi>,
+    NamePath(key): NamePath,
+    Body(body): Body<TemplateBody>,
+) -> Result<Json<TemplateView>, Failure> {
+    let wording = Wording { subject: body.subject, body: body.body };
+    let changed = api.store.write(move |tx| {
+        templates::change(tx, &caller.principal, &key, &wording)?;
+        TemplateView::with_key(tx, &key)
+    });
+    Ok(Json(changed.await?))
+}
+
+/// Goes back to the built-in wording.
+#[utoipa::path(delete, path = "/api/notifications/templates/{key}", tag = "notifications",
+    params(("key" = String, Path)), responses((status = 200, body = TemplateView), (status = 404)))]
+async fn restore_template(
+    caller: Allowed<may::SettingsWrite>,
+    State(api): State<NotificationsApi>,
+    NamePath(key): NamePath,
+) -> Result<Json<TemplateView>, Failure> {
+    let restored = api.store.write(move |tx| {
+        templates::restore(tx, &caller.principal, &key)?;
+        TemplateView::with_key(tx, &key)
+    });
+    Ok(Json(restored.await?))
+}
+
+/// When mails are put together.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NotificationSettings {
+    /// Mails to one person within so many minutes, after which the next messages come in one mail.
+    digest_after: NumberInForce,
+    /// The minutes that are looked back on, and from one such mail to the next.
+    digest_minutes: NumberInForce,
+}
+
+impl NotificationSettings {
+    fn of(tx: &Tx<'_>) -> Result<Self, Problem> {
+        let (after, minutes) = digest::in_force(tx)?;
+        Ok(Self {
+            digest_after: NumberInForce::of(after, DIGEST_AFTER),
+            digest_minutes: NumberInForce::of(minutes, DIGEST_MINUTES),
+        })
+    }
+}
+
+/// Any subset; null goes back to the default.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SettingsChange {
+    /// 1 to 1000.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    digest_after: Option<Option<u32>>,
+    /// 1 to 1440.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    digest_minutes: Option<Option<u32>>,
+}
+
+/// When mails are put together.
+#[utoipa::path(get, path = "/api/settings/notifications", tag = "settings",
+    responses((status = 200, body = NotificationSettings)))]
+async fn get_settings(
+    _: Allowed<may::SettingsRead>,
+    State(api): State<NotificationsApi>,
+) -> Result<Json<NotificationSettings>, Failure> {
+    Ok(Json(api.store.read(NotificationSettings::of).await?))
+}
+
+/// Changes when mails are put together.
+#[utoipa::path(put, path = "/api/settings/notifications", tag = "settings", request_body = SettingsChange,
+    responses((status = 200, body = NotificationSettings), (status = 422)))]
+async fn put_settings(
+    caller: Allowed<may::SettingsWrite>,
+    State(api): State<NotificationsApi>,
+    Body(change): Body<SettingsChange>,
+) -> Result<Json<NotificationSettings>, Failure> {
+    let changed = api.store.write(move |tx| {
+        for (setting, value) in [(DIGEST_AFTER, change.digest_after), (DIGEST_MINUTES, change.digest_minutes)] {
+            if let Some(value) = value {
+                settings::ops::set_number(tx, &caller.principal, setting, value)?;
+            }
+        }
+        NotificationSettings::of(tx)
+    });
+    Ok(Json(changed.await?))
 }

@@ -6,9 +6,11 @@
 //! - A person sees their own messages only.
 
 pub mod api;
+pub mod digest;
 pub mod jobs;
 pub mod ops;
 pub mod store;
+pub mod templates;
 
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::time::Timestamp;

@@ -4,18 +4,21 @@ use std::collections::BTreeSet;
 
 use serde_json::json;
 
-use super::{Message, Notification, store};
+use super::{Message, Notification, digest, store};
 use crate::base::access::Principal;
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::problem::Problem;
 use crate::platform::queue::{JobDraft, enqueue, names};
 use crate::platform::store::Tx;
 
-/// Writes `message` to each of `to`, once per person, and has it mailed.
+/// Writes `message` to each of `to`, once per person, and has it mailed, alone or with others.
 pub fn notify(tx: &Tx<'_>, to: &[PersonId], message: Message) -> Result<(), Problem> {
     for person in to.iter().collect::<BTreeSet<_>>() {
         let id: NotificationId = tx.new_id();
-        store::insert_notification(tx, &id, person, &message)?;
+        if digest::join(tx, &id, person, &message)? {
+            continue;
+        }
+        store::insert_notification(tx, &id, person, &message, false)?;
         enqueue(tx, JobDraft::now(names::SEND_MAIL, json!({ "notificationId": id })))?;
     }
     Ok(())

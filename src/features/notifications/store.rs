@@ -1,9 +1,11 @@
 //! SQL of notifications.
 
+use super::templates::{Changed, Wording};
 use super::{Message, Notification};
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::params;
 use crate::platform::store::{Row, Tx};
 
@@ -29,11 +31,12 @@ pub(super) fn insert_notification(
     id: &NotificationId,
     person: &PersonId,
     message: &Message,
+    in_digest: bool,
 ) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO notification (id, person_id, kind, subject, body, link, created_at) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        params![id, person, message.kind, message.subject, message.body, message.link, tx.now()],
+        "INSERT INTO notification (id, person_id, kind, subject, body, link, created_at, in_digest) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        params![id, person, message.kind, message.subject, message.body, message.link, tx.now(), in_digest],
     )
     .map(drop)
 }
@@ -67,4 +70,72 @@ pub(super) fn mark_read(tx: &Tx<'_>, id: &NotificationId) -> Result<(), Problem>
 pub(super) fn mark_mailed(tx: &Tx<'_>, id: &NotificationId) -> Result<(), Problem> {
     tx.execute("UPDATE notification SET mailed_at = coalesce(mailed_at, ?2) WHERE id = ?1", params![id, tx.now()])
         .map(drop)
+}
+
+/// The wording that an administrator gave a kind of mail.
+pub fn find_template(tx: &Tx<'_>, key: &str) -> Result<Option<Changed>, Problem> {
+    tx.query_opt(
+        "SELECT subject, body, changed_by, changed_at FROM notification_template WHERE key = ?1",
+        params![key],
+        |row| {
+            let wording = Wording { subject: row.get("subject")?, body: row.get("body")? };
+            Ok(Changed { wording, by: row.get("changed_by")?, at: row.get("changed_at")? })
+        },
+    )
+}
+
+pub(super) fn save_template(tx: &Tx<'_>, key: &str, wording: &Wording, by: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO notification_template (key, subject, body, changed_by, changed_at) VALUES (?1, ?2, ?3, ?4, ?5)
+         ON CONFLICT (key) DO UPDATE SET subject = ?2, body = ?3, changed_by = ?4, changed_at = ?5",
+        params![key, wording.subject, wording.body, by, tx.now()],
+    )
+    .map(drop)
+}
+
+pub(super) fn delete_template(tx: &Tx<'_>, key: &str) -> Result<(), Problem> {
+    tx.execute("DELETE FROM notification_template WHERE key = ?1", params![key]).map(drop)
+}
+
+/// How many messages were written to a person since then that have a mail of their own, and the first of them.
+pub(super) fn count_mails_since(
+    tx: &Tx<'_>,
+    person: &PersonId,
+    since: Timestamp,
+) -> Result<(u32, Option<Timestamp>), Problem> {
+    let found = tx.query_opt(
+        "SELECT count(*) AS mails, min(created_at) AS oldest FROM notification
+         WHERE person_id = ?1 AND created_at > ?2 AND in_digest = 0",
+        params![person, since],
+        |row| Ok((row.get("mails")?, row.get("oldest")?)),
+    )?;
+    Ok(found.unwrap_or_default())
+}
+
+/// The first message that waits for the next digest.
+pub(super) fn oldest_for_digest(tx: &Tx<'_>, person: &PersonId) -> Result<Option<NotificationId>, Problem> {
+    tx.query_opt(
+        // Ids of one millisecond come in any order, rows in that of their writing.
+        "SELECT id FROM notification WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY rowid LIMIT 1",
+        params![person],
+        |row| row.get("id"),
+    )
+}
+
+/// The messages that wait for the next digest, at most `limit` of the oldest.
+pub fn list_for_digest(tx: &Tx<'_>, person: &PersonId, limit: u32) -> Result<Vec<Notification>, Problem> {
+    tx.query(
+        &format!("{COLUMNS} WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL ORDER BY rowid LIMIT ?2"),
+        params![person, limit],
+        notification,
+    )
+}
+
+/// Lets nothing of a person wait for a digest any more.
+pub(super) fn drop_digest(tx: &Tx<'_>, person: &PersonId) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE notification SET in_digest = 0 WHERE person_id = ?1 AND in_digest = 1 AND mailed_at IS NULL",
+        params![person],
+    )
+    .map(drop)
 }

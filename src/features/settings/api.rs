@@ -6,7 +6,10 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops};
+use super::{
+    Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, NumberSetting, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy,
+    Source, Started, ops,
+};
 use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -51,7 +54,7 @@ pub fn routes(state: SettingsApi) -> Routes {
 /// A whole number in force.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct NumberInForce {
+pub struct NumberInForce {
     /// The value.
     value: u32,
     /// Where it comes from.
@@ -72,6 +75,20 @@ struct NumberInForce {
 struct TextInForce {
     /// The value.
     value: String,
+    /// Where it comes from.
+    source: Source,
+    /// Who saved it.
+    changed_by: Option<ChangedBy>,
+    /// When it was saved.
+    changed_at: Option<Timestamp>,
+}
+
+/// When a decision needs a reason, as it is in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ReasonPolicyInForce {
+    /// The value.
+    value: ReasonPolicy,
     /// Where it comes from.
     source: Source,
     /// Who saved it.
@@ -110,6 +127,8 @@ struct ChangedBy {
 struct SecuritySettings {
     /// Minutes without progress after which a running run is failed.
     stuck_run_timeout_minutes: NumberInForce,
+    /// When a decision about an approval needs a reason.
+    reason_policy: ReasonPolicyInForce,
     /// Whether what opens a way around an approval needs a second person.
     four_eyes: FlagInForce,
 }
@@ -132,6 +151,10 @@ struct SecurityChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<u32>)]
     stuck_run_timeout_minutes: Option<Option<u32>>,
+    /// `reject` or `both`.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<ReasonPolicy>)]
+    reason_policy: Option<Option<ReasonPolicy>>,
     /// Nobody switches it off alone; see `POST /api/exceptions`.
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<bool>)]
@@ -172,6 +195,9 @@ async fn put_security(
     let answer = api.store.write(move |tx| {
         if let Some(value) = change.stuck_run_timeout_minutes {
             ops::set_number(tx, &caller.principal, STUCK_RUN_TIMEOUT, value)?;
+        }
+        if let Some(value) = change.reason_policy {
+            ops::set(tx, &caller.principal, REASON_POLICY, value.map(ReasonPolicy::as_str))?;
         }
         if let Some(value) = change.four_eyes {
             ops::set_four_eyes(tx, &caller.principal, value, &started.four_eyes)?;
@@ -221,9 +247,16 @@ async fn put_logging(
 
 fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, Problem> {
     let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
+    let policy = ops::reason_policy(tx)?;
     let four_eyes = ops::flag(tx, FOUR_EYES, &started.four_eyes)?;
     Ok(SecuritySettings {
         stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
+        reason_policy: ReasonPolicyInForce {
+            value: policy.value,
+            source: policy.source,
+            changed_by: policy.changed_by.map(changed_by),
+            changed_at: policy.changed_at,
+        },
         four_eyes: FlagInForce {
             value: four_eyes.value,
             source: four_eyes.source,
@@ -245,6 +278,13 @@ fn logging(tx: &Tx<'_>, started: &StartedSettings) -> Result<LoggingSettings, Pr
             changed_at: level.changed_at,
         },
     })
+}
+
+impl NumberInForce {
+    /// A setting as it stands.
+    pub fn of(effective: Effective<u32>, setting: NumberSetting) -> Self {
+        number_in_force(effective, setting.min, setting.max)
+    }
 }
 
 fn number_in_force(effective: Effective<u32>, min: u32, max: u32) -> NumberInForce {

@@ -11,7 +11,7 @@ pub mod api;
 pub mod ops;
 pub mod store;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
 
@@ -41,6 +41,35 @@ pub const FOUR_EYES: &str = "security.four_eyes";
 
 /// The filter of the system log.
 pub const LOG_LEVEL: &str = "logging.level";
+
+/// When a decision about an approval needs a reason.
+pub const REASON_POLICY: &str = "security.reason_policy";
+
+/// When a decision about an approval needs a reason.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ReasonPolicy {
+    /// To reject.
+    #[default]
+    Reject,
+    /// To reject and to approve.
+    Both,
+}
+
+impl ReasonPolicy {
+    /// The name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reject => "reject",
+            Self::Both => "both",
+        }
+    }
+
+    /// The policy with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Reject, Self::Both].into_iter().find(|p| p.as_str() == text)
+    }
+}
 
 /// Where the value in force comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Effective, FOUR_EYES, NumberSetting, Source, Started, store};
+use super::{Effective, FOUR_EYES, NumberSetting, REASON_POLICY, ReasonPolicy, Source, Started, store};
 use crate::base::access::Principal;
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
@@ -60,6 +60,21 @@ pub fn text(tx: &Tx<'_>, name: &str, started: &Started<String>) -> Result<Effect
             changed_by: None,
             changed_at: None,
         },
+    })
+}
+
+/// When a decision needs a reason.
+pub fn reason_policy(tx: &Tx<'_>) -> Result<Effective<ReasonPolicy>, Problem> {
+    let saved = store::find(tx, REASON_POLICY)?;
+    let parsed = saved.as_ref().and_then(|s| ReasonPolicy::parse(&s.value));
+    Ok(match (saved, parsed) {
+        (Some(saved), Some(value)) => Effective {
+            value,
+            source: Source::Saved,
+            changed_by: Some(saved.changed_by),
+            changed_at: Some(saved.changed_at),
+        },
+        _ => Effective { value: ReasonPolicy::default(), source: Source::Default, changed_by: None, changed_at: None },
     })
 }
 

@@ -12,8 +12,11 @@ pub mod approvals;
 pub mod cleanup;
 pub mod definitions;
 pub mod engine;
+pub mod links;
+pub mod events;
 pub mod exceptions;
 pub mod runs;
+pub mod tasks;
 
 use std::sync::Arc;
 
@@ -21,6 +24,7 @@ use crate::features::connectors::Connectors;
 use crate::features::settings::Started;
 use crate::platform::blobs::BlobStore;
 use crate::platform::http::Routes;
+use crate::platform::mail::Mailer;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
 
@@ -38,6 +42,10 @@ pub fn routes(state: WorkflowApi) -> Routes {
     Routes::new()
         .merge(definitions::api::routes(state.clone()))
         .merge(runs::api::routes(state.clone()))
+        .merge(approvals::delegations::api::routes(state.clone()))
+        .merge(tasks::api::routes(state.clone()))
+        .merge(links::api::routes(state.clone()))
+        .merge(events::api::routes(state.clone()))
         .merge(runs::repair::api::routes(state.clone()))
         .merge(exceptions::api::routes(state.clone()))
         .merge(exceptions::break_glass::api::routes(state.clone()))
@@ -53,6 +61,10 @@ pub struct WorkflowJobs {
     pub blobs: BlobStore,
     /// `STUCK_RUN_TIMEOUT_MINUTES`; a saved setting wins.
     pub stuck_run_timeout: Started<u32>,
+    /// Where the mails of links go.
+    pub mailer: Mailer,
+    /// How addresses of the UI begin.
+    pub public_url: String,
 }
 
 /// The jobs of this feature.
@@ -61,6 +73,9 @@ pub fn jobs(needs: WorkflowJobs) -> Vec<Arc<dyn JobHandler>> {
         Arc::new(runs::jobs::AdvanceRun::new(Arc::new(needs.connectors))),
         Arc::new(runs::jobs::StuckRunRecovery { timeout: needs.stuck_run_timeout }),
         Arc::new(cleanup::jobs::RunOrphanCleanup { blobs: needs.blobs }),
+        Arc::new(approvals::jobs::EscalationReminder),
+        Arc::new(approvals::jobs::EscalationReassignment),
+        Arc::new(links::jobs::SendLink::new(needs.mailer, needs.public_url)),
     ];
     all.extend(exceptions::jobs::handlers());
     all

@@ -422,13 +422,17 @@ impl Calls for SlowSystem {
 
 impl Fixture {
     async fn connector(&self) -> ConnectorId {
+        self.connector_named("x").await
+    }
+
+    async fn connector_named(&self, name: &'static str) -> ConnectorId {
         self.store
-            .write(|tx| {
+            .write(move |tx| {
                 let id: ConnectorId = tx.new_id();
                 tx.execute(
                     "INSERT INTO connector (id, name, kind, config, created_at, updated_at)
-                     VALUES (?1, 'x', 'directory', '{}', 0, 0)",
-                    params![id],
+                     VALUES (?1, ?2, 'directory', '{}', 0, 0)",
+                    params![id, name],
                 )?;
                 Ok(id)
             })
@@ -640,3 +644,5 @@ async fn access_that_a_run_knew_of_stays_when_it_is_cancelled_later() {
         .unwrap();
     assert_eq!(f.assignment().await.state, AssignmentState::Active);
 }
+
+mod crashes;

@@ -19,7 +19,7 @@ pub struct Rates {
     pub account: u32,
     /// Per address, when nobody is signed in.
     pub address: u32,
-    /// Per address, on sign-in and setup.
+    /// Per address, on sign-in, setup and one-time links.
     pub sign_in: u32,
     /// Per address, on inbound hooks.
     pub hooks: u32,
@@ -56,7 +56,7 @@ impl Limits {
     /// Takes one token for this request, or says when there will be one.
     pub fn check(&self, path: &str, account: Option<&str>, address: Option<IpAddr>) -> Result<(), Problem> {
         let from = address.map(|a| a.to_string()).unwrap_or_default();
-        if matches!(path, "/api/auth/login" | "/api/setup") {
+        if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") {
             self.take(Kind::SignIn, &from, self.rates.sign_in)?;
         } else if path.starts_with("/api/hooks/") {
             self.take(Kind::Hooks, &from, self.rates.hooks)?;
@@ -111,6 +111,7 @@ mod tests {
         }
         let refused = limits.check("/api/auth/login", None, None);
         assert!(matches!(refused, Err(Problem::TooMany { retry_after: 3, .. })), "{refused:?}");
+        assert!(limits.check("/api/links/guess", None, None).is_err(), "links are guessed no faster");
         clock.advance(std::time::Duration::from_secs(3));
         limits.check("/api/auth/login", None, None).expect("a token came back");
     }

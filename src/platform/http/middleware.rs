@@ -66,7 +66,8 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
     let (method, version) = (request.method().clone(), request.version());
     let path = request.uri().path().to_owned();
     request.extensions_mut().insert(id.clone());
-    let span = tracing::info_span!("request", request_id = %id, %method, path);
+    let shown = shown(&path);
+    let span = tracing::info_span!("request", request_id = %id, %method, path = shown);
     let too_large = header_bytes(request.headers()) > MAX_HEADERS;
     let waits = request.headers().contains_key(header::EXPECT);
     let (request, rest) = {
@@ -98,7 +99,7 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
         }
     } else if (api || late) && needs_body(&response) {
         let allow = response.headers().get(header::ALLOW).cloned();
-        response = bare_status(response.status(), &method, &path, id.as_str());
+        response = bare_status(response.status(), &method, shown, id.as_str());
         if let Some(allow) = allow {
             response.headers_mut().insert(header::ALLOW, allow);
         }
@@ -118,6 +119,11 @@ fn needs_body(response: &Response) -> bool {
     let kind = response.headers().get(header::CONTENT_TYPE).and_then(|v| v.to_str().ok()).unwrap_or("");
     (response.status().is_client_error() || response.status().is_server_error())
         && !kind.contains("json")
+}
+
+/// A path as logs and errors may have it: a one-time link is a secret.
+fn shown(path: &str) -> &str {
+    ["/api/links/", "/i/"].into_iter().find_map(|p| path.starts_with(p).then(|| &path[..p.len()])).unwrap_or(path)
 }
 
 fn bare_status(status: StatusCode, method: &Method, path: &str, id: &str) -> Response {
@@ -161,8 +167,8 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
         return next.run(request).await;
     }
     let mut credentials = credentials(&request, address, frame.secure);
-    if matches!(path, "/api/auth/login" | "/api/setup") {
-        // Whoever signs in anew needs nothing of the session before.
+    if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") {
+        // Whoever signs in anew, or follows a link, needs nothing of the session before.
         credentials.session = None;
     }
     let with_session = credentials.session.is_some() && credentials.bearer.is_none();

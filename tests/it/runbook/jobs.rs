@@ -5,14 +5,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, json};
-use tenure::base::id::JobId;
+use serde_json::{Map, Value, json};
+use tenure::app::demo::organisation::create_people;
+use tenure::app::demo::story::{MONA, ROSA};
+use tenure::base::id::{ApprovalId, JobId};
+use tenure::base::problem::Problem;
 use tenure::base::time::Timestamp;
 use tenure::features::access::assignments::AssignmentState;
 use tenure::features::schedules::ops as schedules;
 use tenure::features::schedules::{Overlap, ScheduleDraft, read_when};
-use tenure::features::workflow::definitions;
-use tenure::features::workflow::runs::RunStatus;
+use tenure::features::identity::people::store::get_person;
+use tenure::features::workflow::runs::{RunStatus, ops as runs};
+use tenure::features::workflow::{approvals, definitions};
 use tenure::params;
 use tenure::platform::clock::SystemClock;
 use tenure::platform::queue::schedule::MissedRuns;
@@ -23,12 +27,10 @@ use super::bench::{Bench, Mode, SOON, at, by, config, modes};
 use crate::support::eventually;
 
 /// Jobs of the runbook that a later part brings: the job, the runbook's words, the part.
-const LATER: [(&str, &str, &str); 5] = [
+const LATER: [(&str, &str, &str); 3] = [
     ("entitlement-reconciliation", "Reconcile entitlements with connectors", "access"),
     ("audit-checkpoint", "Create signed audit checkpoint; file, s3 and siem stores", "audit"),
     ("deliver-scheduled-report", "Generate and email scheduled reports", "reports"),
-    ("escalation-reminder", "Send approval reminders", "workflow"),
-    ("escalation-reassignment", "Reassign overdue approvals", "workflow"),
 ];
 
 /// The table "Job Types": job and schedule; none for what no clock of its own makes.
@@ -265,6 +267,92 @@ async fn a_workflow_is_started_by_its_own_schedule() {
             (bench.run(&run).await.0 == RunStatus::Completed).then_some(())
         })
         .await;
+        bench.running.stop().await;
+    }
+}
+
+/// An approval that waits for Rosa, opened now.
+async fn overdue(bench: &Bench, escalation: Value) -> ApprovalId {
+    create_people(&bench.running.app.store, &bench.running.app.identity.passwords).await.expect("people");
+    bench
+        .write(move |tx| {
+            let review = json!({ "name": "Review", "steps": [{ "id": "a", "name": "A", "type": "approval",
+                "config": { "title": "Please", "approvers": [{ "person": ROSA }], "escalation": escalation } }] });
+            let draft = definitions::ops::create(tx, &by(), serde_json::from_value(review).expect("a definition"))?;
+            let workflow = definitions::ops::publish(tx, &by(), &draft.id)?.id;
+            runs::start(tx, &by(), &workflow, None, Map::new())?;
+            Ok(approvals::store::list_approvals(tx, &Default::default(), None, 1)?.remove(0).id)
+        })
+        .await
+}
+
+/// "`escalation-reminder` | Delayed | Send approval reminders": at its minute, to who has not decided.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_approver_is_reminded_at_the_minute() {
+    for mode in modes().await {
+        let bench = Bench::start(&mode, &[]).await;
+        overdue(&bench, json!({ "remindAfterMinutes": [30] })).await;
+        bench.clock.set(at("2031-03-01T12:19:59.999Z"));
+        bench.clock.set(at("2031-03-01T12:20:00Z"));
+        let told: Vec<(String, Timestamp)> = eventually("Rosa is reminded", SOON, || async {
+            let told = bench
+                .read(|tx| {
+                    let sql = "SELECT p.email, n.created_at FROM notification n JOIN person p ON p.id = n.person_id
+                               WHERE n.subject LIKE 'Reminder%'";
+                    tx.query(sql, params![], |r| Ok((r.get("email")?, r.get("created_at")?)))
+                })
+                .await;
+            Some(told).filter(|t| !t.is_empty())
+        })
+        .await;
+        assert_eq!(told, [(ROSA.to_owned(), at("2031-03-01T12:20:00Z"))], "{}", mode.name);
+        bench.running.stop().await;
+    }
+}
+
+/// "`escalation-reassignment` | Delayed | Reassign overdue approvals".
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_overdue_approval_is_reassigned() {
+    for mode in modes().await {
+        let bench = Bench::start(&mode, &[]).await;
+        let to = json!({ "reassign": { "afterMinutes": 60, "to": [{ "person": MONA }] } });
+        let id = overdue(&bench, to).await;
+        bench.clock.set(at("2031-03-01T12:50:00Z"));
+        let holders: Vec<String> = eventually("it is passed on", SOON, || async {
+            let id = id.clone();
+            let holders = bench
+                .read(move |tx| {
+                    let approval = approvals::store::get_approval(tx, &id)?;
+                    let names = approval.open_seats().map(|s| Ok(get_person(tx, &s.person)?.email));
+                    names.collect::<Result<Vec<String>, Problem>>()
+                })
+                .await;
+            Some(holders).filter(|names| names != &[ROSA])
+        })
+        .await;
+        assert_eq!(holders, [MONA], "{}", mode.name);
+        bench.running.stop().await;
+    }
+}
+
+/// An id that there is not fails with a clear reason and takes its four attempts like any failure.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_escalation_of_nothing_fails_after_four_attempts_and_says_why() {
+    for mode in modes().await {
+        let bench = Bench::start(&mode, &[]).await;
+        for name in [names::ESCALATION_REMINDER, names::ESCALATION_REASSIGNMENT] {
+            let payload = json!({ "approvalId": "apr_00000000000000000000000000", "level": 1 });
+            let id = bench.write(move |tx| enqueue(tx, JobDraft::now(name, payload.clone()))).await;
+            let job = eventually("the job failed", SOON, || async {
+                bench.clock.advance(Duration::from_secs(1));
+                let job = bench.job(&id).await;
+                (job.state == JobState::Failed).then_some(job)
+            })
+            .await;
+            assert_eq!(job.attempts_made, 4, "{} {name}", mode.name);
+            let reason = job.failed_reason.expect("a reason");
+            assert!(reason.contains("There is no approval apr_00000000000000000000000000"), "{reason}");
+        }
         bench.running.stop().await;
     }
 }

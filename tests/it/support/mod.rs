@@ -8,6 +8,7 @@ pub mod load;
 pub mod office;
 pub mod people;
 pub mod slapd;
+pub mod stage;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

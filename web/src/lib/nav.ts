@@ -14,7 +14,13 @@ export interface NavGroup {
 }
 
 export const NAV: NavGroup[] = [
-  { label: 'Work', items: [{ label: 'Inbox', path: '/inbox', icon: 'inbox', needs: ['approval:read'] }] },
+  {
+    label: 'Work',
+    items: [
+      { label: 'Inbox', path: '/inbox', icon: 'inbox', needs: ['approval:read'] },
+      { label: 'Tasks', path: '/tasks', icon: 'task', needs: ['task:work', 'task:read'] },
+    ],
+  },
   {
     label: 'Automate',
     items: [

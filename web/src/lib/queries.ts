@@ -28,6 +28,7 @@ import type {
   Schedule,
   Setting,
   SystemInfo,
+  Task,
   Workflow,
   WorkflowWithDefinition,
 } from './types';
@@ -55,6 +56,8 @@ const id = encodeURIComponent;
 export const queries = {
   approvals: (filter: Filter) => list<Approval>('/api/approvals', filter),
   approval: (key: string) => one<Approval>(`/api/approvals/${id(key)}`),
+  tasks: (filter: Filter) => list<Task>('/api/tasks', filter),
+  task: (key: string) => one<Task>(`/api/tasks/${id(key)}`),
   exceptions: (filter: Filter) => list<Exception>('/api/exceptions', filter),
   exception: (key: string) => one<Exception>(`/api/exceptions/${id(key)}`),
   workflows: (filter: Filter = {}) => list<Workflow>('/api/workflows', filter),

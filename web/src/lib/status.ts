@@ -28,6 +28,13 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   submitted: ['info', 'ring'],
   withdrawn: ['idle', 'dash'],
   expired: ['idle', 'dash'],
+  // tasks and consents
+  open: ['info', 'ring'],
+  assigned: ['info', 'half'],
+  held: ['warn', 'clock', 'On hold'],
+  done: ['ok', 'check'],
+  agreed: ['ok', 'check'],
+  declined: ['bad', 'cross'],
   // workflows and roles
   draft: ['idle', 'ring'],
   active: ['ok', 'dot'],

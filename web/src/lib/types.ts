@@ -105,7 +105,7 @@ export interface WorkflowWithDefinition extends Workflow {
 export type RunStatus = 'pending' | 'running' | 'waiting' | 'completed' | 'failed' | 'cancelled';
 
 export interface Wait {
-  kind: 'approval' | 'timer' | 'document' | 'job' | 'task';
+  kind: 'approval' | 'timer' | 'document' | 'job' | 'task' | 'link' | 'event' | 'run';
   label: string;
   since: Instant;
   until: Instant | null;
@@ -275,6 +275,51 @@ export interface Approval {
   canDecide: boolean;
   whyNot: string | null;
   reasonRequired: { approve: boolean; reject: boolean };
+}
+
+/** A form: its fields in order, and the same as JSON Schema. */
+export interface Form {
+  fields: WorkflowVariable[];
+  schema: Record<string, unknown>;
+}
+
+export type TaskAction = 'claim' | 'release' | 'assign' | 'hold' | 'resume' | 'complete' | 'answer' | 'comment';
+
+export interface Task {
+  id: string;
+  kind: 'task' | 'consent';
+  runId: string;
+  workflowName: string;
+  stepName: string;
+  title: string;
+  description: string;
+  form: Form;
+  state: 'open' | 'assigned' | 'held' | 'done' | 'cancelled';
+  subject: PersonRef | null;
+  requestedBy: PersonRef | null;
+  candidates: PersonRef[];
+  assignee: PersonRef | null;
+  holdReason: string | null;
+  createdAt: Instant;
+  dueAt: Instant | null;
+  outcome: string | null;
+  values: Record<string, unknown> | null;
+  reason: string | null;
+  doneAt: Instant | null;
+  doneBy: PersonRef | null;
+  actions: TaskAction[];
+  comments?: { id: string; person: PersonRef | null; at: Instant; text: string }[];
+}
+
+export interface OneTimeLink {
+  kind: 'invitation' | 'verify_contact';
+  workflowName: string;
+  email: string;
+  displayName: string;
+  message: string;
+  form: Form;
+  state: 'open' | 'used' | 'expired' | 'cancelled';
+  expiresAt: Instant;
 }
 
 export type Decision = 'approve' | 'reject';

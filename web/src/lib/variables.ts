@@ -2,7 +2,7 @@
 import { words } from './format';
 import type { WorkflowVariable } from './types';
 
-export type Control = 'text' | 'longtext' | 'number' | 'boolean' | 'date' | 'datetime' | 'choice' | 'person' | 'role' | 'json';
+export type Control = 'text' | 'longtext' | 'number' | 'boolean' | 'date' | 'datetime' | 'choice' | 'choices' | 'person' | 'role' | 'json';
 
 export interface FormField {
   name: string;
@@ -10,6 +10,8 @@ export interface FormField {
   hint: string;
   control: Control;
   integer: boolean;
+  /** Whether what is chosen is a number. */
+  number: boolean;
   required: boolean;
   options: string[];
   initial: string | boolean;
@@ -46,13 +48,14 @@ function initialValue(control: Control, value: unknown): string | boolean {
 
 export function toField(variable: WorkflowVariable): FormField {
   const options = (variable.options ?? []).map(String);
-  const control = options.length > 0 ? 'choice' : (CONTROLS[variable.type] ?? 'text');
+  const control = options.length > 0 ? (variable.type === 'array' ? 'choices' : 'choice') : (CONTROLS[variable.type] ?? 'text');
   return {
     name: variable.name,
     label: variable.label || words(variable.name),
     hint: variable.description ?? '',
     control,
     integer: variable.type === 'integer' || variable.type === 'int',
+    number: variable.type === 'number',
     required: variable.required === true && control !== 'boolean',
     options,
     initial: initialValue(control, variable.default),
@@ -83,7 +86,8 @@ export function parseField(field: FormField, typed: string | boolean): Parsed {
     const date = new Date(`${text}Z`);
     return Number.isNaN(date.getTime()) ? { fault: 'This is not a date and time.' } : { value: date.toISOString() };
   }
-  return field.control === 'json' ? parseJsonValue(text) : { value: text };
+  if (field.control === 'choice' && field.number) return { value: Number(text) };
+  return field.control === 'json' || field.control === 'choices' ? parseJsonValue(text) : { value: text };
 }
 
 export function parseForm(

@@ -1,13 +1,14 @@
 //! SQL of approvals.
 
-use super::{Approval, ApprovalState};
-use crate::base::id::{ApprovalId, PersonId, RunId};
+use super::{Approval, ApprovalState, Note, NoteKind, Rung, RungKind, Seat, Vote};
+use crate::base::id::{ApprovalId, JobId, PersonId, RunId, TypedId};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::params;
-use crate::platform::store::{Row, ToValue, Tx, Value};
+use crate::platform::store::{Json, Row, ToValue, Tx, Value};
 
-const COLUMNS: &str = "id, run_id, visit, step_name, title, description, state, subject_id, requested_by, role_id, \
-created_at, due_at, decided_at, decided_by, reason";
+const COLUMNS: &str = "id, run_id, visit, step_name, config, state, subject_id, requested_by, role_id, stage, \
+stage_opened_at, created_at, due_at, decided_at, decided_by, by_escalation, exception, reason";
 
 fn approval(r: &Row<'_>) -> Result<Approval, Problem> {
     let state: String = r.get("state")?;
@@ -16,26 +17,58 @@ fn approval(r: &Row<'_>) -> Result<Approval, Problem> {
         run_id: r.get("run_id")?,
         visit: r.get("visit")?,
         step_name: r.get("step_name")?,
-        title: r.get("title")?,
-        description: r.get("description")?,
+        config: r.get::<Json<_>>("config")?.0,
         state: ApprovalState::parse(&state).ok_or_else(|| Problem::internal(format!("approval state {state}")))?,
         subject_id: r.get("subject_id")?,
         requested_by: r.get("requested_by")?,
         role_id: r.get("role_id")?,
-        approvers: Vec::new(),
+        stage: r.get("stage")?,
+        stage_opened_at: r.get("stage_opened_at")?,
         created_at: r.get("created_at")?,
         due_at: r.get("due_at")?,
         decided_at: r.get("decided_at")?,
         decided_by: r.get("decided_by")?,
+        by_escalation: r.get("by_escalation")?,
+        exception: r.get("exception")?,
         reason: r.get("reason")?,
+        seats: Vec::new(),
+        votes: Vec::new(),
     })
 }
 
-fn with_approvers(tx: &Tx<'_>, mut approval: Approval) -> Result<Approval, Problem> {
-    approval.approvers = tx.query(
-        "SELECT person_id FROM approval_approver WHERE approval_id = ?1 ORDER BY person_id",
+fn seat(r: &Row<'_>) -> Result<Seat, Problem> {
+    Ok(Seat {
+        stage: r.get("stage")?,
+        person: r.get("person_id")?,
+        own: r.get("own")?,
+        on_behalf_of: r.get::<Json<_>>("on_behalf_of")?.0,
+        hops: r.get("hops")?,
+        left_at: r.get("left_at")?,
+    })
+}
+
+fn vote(r: &Row<'_>) -> Result<Vote, Problem> {
+    Ok(Vote {
+        stage: r.get("stage")?,
+        person: r.get("person_id")?,
+        approves: r.get("approves")?,
+        reason: r.get("reason")?,
+        at: r.get("at")?,
+    })
+}
+
+fn with_people(tx: &Tx<'_>, mut approval: Approval) -> Result<Approval, Problem> {
+    approval.seats = tx.query(
+        "SELECT stage, person_id, own, on_behalf_of, hops, left_at FROM approval_approver
+         WHERE approval_id = ?1 ORDER BY stage, person_id",
         params![approval.id],
-        |r| r.get("person_id"),
+        seat,
+    )?;
+    approval.votes = tx.query(
+        "SELECT stage, person_id, approves, reason, at FROM approval_vote WHERE approval_id = ?1
+         ORDER BY at, stage, person_id",
+        params![approval.id],
+        vote,
     )?;
     Ok(approval)
 }
@@ -43,7 +76,7 @@ fn with_approvers(tx: &Tx<'_>, mut approval: Approval) -> Result<Approval, Probl
 /// The approval with this id; missing is a problem.
 pub fn get_approval(tx: &Tx<'_>, id: &ApprovalId) -> Result<Approval, Problem> {
     let found = tx.query_opt(&format!("SELECT {COLUMNS} FROM approval WHERE id = ?1"), params![id], approval)?;
-    with_approvers(tx, found.ok_or_else(|| Problem::missing("approval", id))?)
+    with_people(tx, found.ok_or_else(|| Problem::missing("approval", id))?)
 }
 
 /// What a list of approvals is narrowed by.
@@ -51,7 +84,7 @@ pub fn get_approval(tx: &Tx<'_>, id: &ApprovalId) -> Result<Approval, Problem> {
 pub struct ApprovalFilter {
     /// `Some(true)` only pending ones, `Some(false)` only those that are over.
     pub pending: Option<bool>,
-    /// Only those assigned to this person.
+    /// Only those that wait for this person, or in which they had a seat when they are over.
     pub approver: Option<PersonId>,
     /// Only those this person asked for, is the subject of, or is assigned to.
     pub visible_to: Option<PersonId>,
@@ -78,7 +111,11 @@ pub fn list_approvals(
     let assigned = "EXISTS (SELECT 1 FROM approval_approver p WHERE p.approval_id = approval.id AND p.person_id =";
     if let Some(person) = &filter.approver {
         values.push(person.to_value());
-        sql.push_str(&format!(" AND {assigned} ?{})", values.len()));
+        let n = values.len();
+        sql.push_str(&format!(
+            " AND {assigned} ?{n} AND (approval.state <> 'pending' OR (p.stage = approval.stage AND p.left_at IS NULL
+              AND NOT EXISTS (SELECT 1 FROM approval_vote v WHERE v.approval_id = approval.id AND v.person_id = ?{n}))))"
+        ));
     }
     if let Some(person) = &filter.visible_to {
         values.push(person.to_value());
@@ -87,53 +124,180 @@ pub fn list_approvals(
     }
     sql.push_str(&format!(" ORDER BY id DESC LIMIT {limit}"));
     let found = tx.query(&sql, &values, approval)?;
-    found.into_iter().map(|a| with_approvers(tx, a)).collect()
+    found.into_iter().map(|a| with_people(tx, a)).collect()
 }
 
-/// Stores a new approval with its approvers.
+/// The approvals of a run that are not decided.
+pub fn list_open(tx: &Tx<'_>, run: &RunId) -> Result<Vec<Approval>, Problem> {
+    let sql = format!("SELECT {COLUMNS} FROM approval WHERE run_id = ?1 AND state = 'pending' ORDER BY visit");
+    let found = tx.query(&sql, params![run], approval)?;
+    found.into_iter().map(|a| with_people(tx, a)).collect()
+}
+
+/// Stores a new approval with its seats.
 pub fn insert_approval(tx: &Tx<'_>, a: &Approval) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO approval (id, run_id, visit, step_name, title, description, state, subject_id, requested_by,
-                               role_id, created_at, due_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO approval (id, run_id, visit, step_name, config, state, subject_id, requested_by, role_id, stage,
+                               stage_opened_at, created_at, due_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         params![
-            a.id, a.run_id, a.visit, a.step_name, a.title, a.description, a.state.as_str(), a.subject_id,
-            a.requested_by, a.role_id, a.created_at, a.due_at
+            a.id, a.run_id, a.visit, a.step_name, Json(&a.config), a.state.as_str(), a.subject_id, a.requested_by,
+            a.role_id, a.stage, a.stage_opened_at, a.created_at, a.due_at
         ],
     )?;
-    for person in &a.approvers {
-        tx.execute(
-            "INSERT INTO approval_approver (approval_id, person_id) VALUES (?1, ?2)",
-            params![a.id, person],
-        )?;
-    }
+    a.seats.iter().try_for_each(|seat| put_seat(tx, &a.id, seat))
+}
+
+/// Stores that a stage is open.
+pub fn set_stage(tx: &Tx<'_>, id: &ApprovalId, stage: u32) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE approval SET stage = ?2, stage_opened_at = ?3 WHERE id = ?1",
+        params![id, stage, tx.now()],
+    )?;
     Ok(())
 }
 
-/// Stores the decision; false when somebody was first.
-pub fn decide(
-    tx: &Tx<'_>,
-    id: &ApprovalId,
-    state: ApprovalState,
-    by: &PersonId,
-    reason: Option<&str>,
-) -> Result<bool, Problem> {
+/// Stores a seat; one that was left is taken again.
+pub fn put_seat(tx: &Tx<'_>, id: &ApprovalId, s: &Seat) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO approval_approver (approval_id, stage, person_id, own, on_behalf_of, hops)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+         ON CONFLICT DO UPDATE SET own = excluded.own, on_behalf_of = excluded.on_behalf_of, hops = excluded.hops,
+                                   left_at = NULL",
+        params![id, s.stage, s.person, s.own, Json(&s.on_behalf_of), s.hops],
+    )?;
+    Ok(())
+}
+
+/// Stores that somebody does not decide any more.
+pub fn leave_seat(tx: &Tx<'_>, id: &ApprovalId, stage: u32, person: &PersonId) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE approval_approver SET left_at = ?4 WHERE approval_id = ?1 AND stage = ?2 AND person_id = ?3",
+        params![id, stage, person, tx.now()],
+    )?;
+    Ok(())
+}
+
+/// Stores a vote; false when the person has voted.
+pub fn insert_vote(tx: &Tx<'_>, id: &ApprovalId, v: &Vote) -> Result<bool, Problem> {
     let changed = tx.execute(
-        "UPDATE approval SET state = ?2, decided_at = ?3, decided_by = ?4, reason = ?5
-         WHERE id = ?1 AND state = 'pending'",
-        params![id, state.as_str(), tx.now(), by, reason],
+        "INSERT OR IGNORE INTO approval_vote (approval_id, person_id, stage, approves, reason, at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, v.person, v.stage, v.approves, v.reason, v.at],
     )?;
     Ok(changed == 1)
 }
 
-/// Closes what nobody needs to decide any more.
-pub fn cancel_open(tx: &Tx<'_>, run: &RunId) -> Result<(), Problem> {
-    tx.execute("UPDATE approval SET state = 'cancelled' WHERE run_id = ?1 AND state = 'pending'", params![run])?;
+/// How an approval ended.
+#[derive(Debug, Clone)]
+pub struct Ending<'a> {
+    /// How it stands from now on.
+    pub state: ApprovalState,
+    /// Who decided.
+    pub by: Option<&'a PersonId>,
+    /// Whether the escalation did.
+    pub by_escalation: bool,
+    /// Why.
+    pub reason: Option<&'a str>,
+}
+
+/// Stores how an approval ended; false when it had ended before.
+pub fn end(tx: &Tx<'_>, id: &ApprovalId, e: &Ending<'_>) -> Result<bool, Problem> {
+    let changed = tx.execute(
+        "UPDATE approval SET state = ?2, decided_at = ?3, decided_by = ?4, reason = ?5, by_escalation = ?6
+         WHERE id = ?1 AND state = 'pending'",
+        params![id, e.state.as_str(), tx.now(), e.by.map(TypedId::as_str), e.reason, e.by_escalation],
+    )?;
+    Ok(changed == 1)
+}
+
+/// Stores that an approval, or a stage of it, was approved without anybody having approved.
+pub fn mark_exception(tx: &Tx<'_>, id: &ApprovalId) -> Result<(), Problem> {
+    tx.execute("UPDATE approval SET exception = 1 WHERE id = ?1", params![id])?;
     Ok(())
 }
 
 /// Closes one that nobody needs to decide any more.
-pub fn cancel_one(tx: &Tx<'_>, id: &ApprovalId) -> Result<(), Problem> {
+pub fn cancel(tx: &Tx<'_>, id: &ApprovalId) -> Result<(), Problem> {
     tx.execute("UPDATE approval SET state = 'cancelled' WHERE id = ?1 AND state = 'pending'", params![id])?;
+    Ok(())
+}
+
+/// Questions and answers, in order.
+pub fn list_notes(tx: &Tx<'_>, id: &ApprovalId) -> Result<Vec<Note>, Problem> {
+    tx.query(
+        "SELECT seq, kind, person_id, text, at FROM approval_note WHERE approval_id = ?1 ORDER BY seq",
+        params![id],
+        |r| {
+            let kind: String = r.get("kind")?;
+            Ok(Note {
+                seq: r.get("seq")?,
+                kind: NoteKind::parse(&kind).ok_or_else(|| Problem::internal(format!("a note of kind {kind}")))?,
+                person: r.get("person_id")?,
+                text: r.get("text")?,
+                at: r.get("at")?,
+            })
+        },
+    )
+}
+
+/// Stores a question or an answer behind those that are there.
+pub fn insert_note(
+    tx: &Tx<'_>,
+    id: &ApprovalId,
+    kind: NoteKind,
+    by: &PersonId,
+    text: &str,
+) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO approval_note (approval_id, seq, kind, person_id, text, at)
+         SELECT ?1, coalesce(max(seq), 0) + 1, ?2, ?3, ?4, ?5 FROM approval_note WHERE approval_id = ?1",
+        params![id, kind.as_str(), by, text, tx.now()],
+    )?;
+    Ok(())
+}
+
+/// The rungs of an approval, in order.
+pub fn list_rungs(tx: &Tx<'_>, id: &ApprovalId) -> Result<Vec<Rung>, Problem> {
+    tx.query(
+        "SELECT level, stage, kind, due_at, job_id, over_at IS NOT NULL AS over FROM approval_rung
+         WHERE approval_id = ?1 ORDER BY level",
+        params![id],
+        |r| {
+            let kind: String = r.get("kind")?;
+            Ok(Rung {
+                level: r.get("level")?,
+                stage: r.get("stage")?,
+                kind: RungKind::parse(&kind).ok_or_else(|| Problem::internal(format!("a rung of kind {kind}")))?,
+                due_at: r.get("due_at")?,
+                job: r.get("job_id")?,
+                over: r.get("over")?,
+            })
+        },
+    )
+}
+
+/// Stores a rung with the job that waits for it.
+pub fn insert_rung(
+    tx: &Tx<'_>,
+    id: &ApprovalId,
+    level: u32,
+    stage: u32,
+    what: (RungKind, Timestamp),
+    job: &JobId,
+) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO approval_rung (approval_id, level, stage, kind, due_at, job_id) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![id, level, stage, what.0.as_str(), what.1, job],
+    )?;
+    Ok(())
+}
+
+/// Stores that a rung is over.
+pub fn end_rung(tx: &Tx<'_>, id: &ApprovalId, level: u32) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE approval_rung SET over_at = ?3 WHERE approval_id = ?1 AND level = ?2 AND over_at IS NULL",
+        params![id, level, tx.now()],
+    )?;
     Ok(())
 }

@@ -343,11 +343,6 @@ impl Count {
             }
         }
     }
-
-    /// Whether it is a number outside of the range; a template is looked at when it is filled in.
-    pub fn is_outside(&self, range: std::ops::RangeInclusive<u64>) -> bool {
-        matches!(self, Self::Number(n) if !range.contains(n))
-    }
 }
 
 /// Settings of a grant.
@@ -407,7 +402,7 @@ pub struct UserCreateConfig {
 }
 
 /// Settings of a change of a profile.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProfileUpdateConfig {
     /// Whose profile.

@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::validate::{Check, is_name};
 use super::{
-    Action, Approver, ApprovalConfig, Escalation, ForeachConfig, HttpConfig, ParallelConfig, Pattern, Rule, TaskConfig,
-    TransformConfig, Variable, expression,
+    Action, Approver, ApprovalConfig, Count, Escalation, ForeachConfig, HttpConfig, NotificationConfig, ParallelConfig,
+    Pattern, ProfileUpdateConfig, Recipient, Rule, SetConfig, SubworkflowConfig, TaskConfig, TransformConfig, Variable,
+    expression, fields,
 };
-use crate::base::template;
+use crate::base::time::Timestamp;
 use crate::platform::script;
 
 /// The longest delay: ten years.
@@ -22,6 +23,22 @@ const MAX_MINUTES: u32 = 527_040;
 const MAX_NESTING: u32 = 5;
 /// The longest script.
 const MAX_SCRIPT: usize = 20_000;
+/// The most cases of one step.
+const MAX_CASES: usize = 100;
+
+/// Whether a value holds no template, so that it is known what it is.
+pub(super) fn is_plain(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_plain_text(text),
+        Value::Array(items) => items.iter().all(is_plain),
+        Value::Object(fields) => fields.values().all(is_plain),
+        _ => true,
+    }
+}
+
+fn is_plain_text(text: &str) -> bool {
+    !["{{", "{%", "{#"].iter().any(|mark| text.contains(mark))
+}
 
 impl Action {
     /// The first steps of the branches or the repetition that it opens.
@@ -35,26 +52,20 @@ impl Action {
 }
 
 impl Check<'_> {
-    fn templates(&mut self, path: &str, value: &Value) {
-        if let Err(e) = template::check_value(value) {
-            let path = if e.path.is_empty() { path.to_owned() } else { format!("{path}.{}", e.path) };
-            self.error(path, e.message);
-        }
-    }
-
     fn expression(&mut self, path: &str, text: &str) {
         if let Err(e) = expression::check(text) {
-            self.error(path, e.to_string());
+            return self.error(path, e.to_string());
         }
+        self.known_variables(path, expression::variables(text).iter().map(String::as_str));
     }
 
-    fn variable(&mut self, path: &str, name: &str) {
+    pub(super) fn variable(&mut self, path: &str, name: &str) {
         if !self.definition.variables.iter().any(|v| v.name == name) {
             self.error(path, format!("there is no variable {name}"));
         }
     }
 
-    fn filled(&mut self, path: &str, text: &str) {
+    pub(super) fn filled(&mut self, path: &str, text: &str) {
         if text.trim().is_empty() {
             self.error(path, "expected a text");
         }
@@ -64,12 +75,13 @@ impl Check<'_> {
         // Every text of the settings is a template, but for a script.
         if !matches!(action, Action::Transform(_) | Action::Condition(_)) {
             let config = serde_json::to_value(action).map(|mut whole| whole["config"].take()).unwrap_or_default();
-            self.templates(path, &config);
+            self.templates(path, &config, &expression::NAMES);
         }
         match action {
             Action::Approval(c) => self.approval(path, c),
             Action::Task(c) => self.task(path, c),
             Action::Condition(c) => {
+                self.few_cases(path, c.cases.len());
                 for (k, case) in c.cases.iter().enumerate() {
                     self.expression(&format!("{path}.cases[{k}].when"), &case.when);
                     self.outcome(&format!("{path}.cases[{k}].outcome"), &case.outcome);
@@ -78,16 +90,13 @@ impl Check<'_> {
             }
             Action::Case(c) => {
                 self.expression(&format!("{path}.value"), &c.value);
+                self.few_cases(path, c.cases.len());
                 for (k, case) in c.cases.iter().enumerate() {
                     self.outcome(&format!("{path}.cases[{k}].outcome"), &case.outcome);
                 }
                 self.outcome(&format!("{path}.default"), &c.default);
             }
-            Action::Set(c) => {
-                for name in c.values.keys() {
-                    self.variable(&format!("{path}.values.{name}"), name);
-                }
-            }
+            Action::Set(c) => self.set(path, c),
             Action::Transform(c) => self.transform(path, c),
             Action::Parallel(c) => self.parallel(path, c),
             Action::Join(c) => self.rule(&format!("{path}.rule"), c.rule, None),
@@ -99,24 +108,30 @@ impl Check<'_> {
 
     fn more(&mut self, path: &str, action: &Action) {
         match action {
-            Action::Notification(c) if c.to.is_empty() => {
-                self.error(format!("{path}.to"), "expected at least one recipient");
+            Action::Notification(c) => self.notification(path, c),
+            Action::RoleGrant(c) => {
+                self.filled(&format!("{path}.role"), &c.role);
+                for (i, kind) in c.documents.iter().enumerate() {
+                    self.filled(&format!("{path}.documents[{i}]"), kind);
+                }
+                if let Some(days) = &c.duration_days {
+                    self.count(&format!("{path}.durationDays"), days, 1..=3_660, "days");
+                }
             }
-            Action::RoleGrant(c) if c.duration_days.as_ref().is_some_and(|d| d.is_outside(1..=3_660)) => {
-                self.error(format!("{path}.durationDays"), "expected 1 to 3660 days");
+            Action::RoleRevoke(c) => {
+                self.filled(&format!("{path}.role"), &c.role);
+                self.filled(&format!("{path}.reason"), &c.reason);
             }
             Action::DocumentRequest(c) if c.kind.trim().is_empty() => {
                 self.error(format!("{path}.documentType"), "expected a type of document");
             }
-            Action::Delay(c) if c.seconds.is_outside(1..=MAX_DELAY) => {
-                self.error(format!("{path}.seconds"), format!("expected 1 to {MAX_DELAY}"));
-            }
-            Action::WaitUntil(c) => self.filled(&format!("{path}.until"), &c.until),
+            Action::Delay(c) => self.count(&format!("{path}.seconds"), &c.seconds, 1..=MAX_DELAY, "seconds"),
+            Action::WaitUntil(c) => self.until(&format!("{path}.until"), &c.until),
             Action::WebhookWait(c) => {
                 self.filled(&format!("{path}.event"), &c.event);
                 self.filled(&format!("{path}.key"), &c.key);
             }
-            Action::Subworkflow(c) => self.filled(&format!("{path}.workflow"), &c.workflow),
+            Action::Subworkflow(c) => self.subworkflow(path, c),
             Action::Connector(c) => {
                 self.filled(&format!("{path}.connector"), &c.connector);
                 self.filled(&format!("{path}.command"), &c.command);
@@ -124,7 +139,9 @@ impl Check<'_> {
             Action::UserCreate(c) => {
                 self.filled(&format!("{path}.email"), &c.email);
                 self.filled(&format!("{path}.displayName"), &c.display_name);
+                self.names(&format!("{path}.groups"), &c.groups);
             }
+            Action::ProfileUpdate(c) => self.profile(path, c),
             Action::IdentityLink(c) => {
                 self.filled(&format!("{path}.connector"), &c.connector);
                 self.filled(&format!("{path}.externalId"), &c.external_id);
@@ -143,7 +160,90 @@ impl Check<'_> {
             Action::VerifyContact(c) if !(1..=720).contains(&c.valid_hours) => {
                 self.error(format!("{path}.validHours"), "expected 1 to 720 hours");
             }
+            Action::End(c) if !c.failed && !c.reason.is_empty() => {
+                self.warning(format!("{path}.reason"), "only a run that counts as failed has a reason");
+            }
             _ => {}
+        }
+    }
+
+    fn few_cases(&mut self, path: &str, cases: usize) {
+        if !(1..=MAX_CASES).contains(&cases) {
+            self.error(format!("{path}.cases"), format!("expected 1 to {MAX_CASES} cases"));
+        }
+    }
+
+    fn set(&mut self, path: &str, c: &SetConfig) {
+        if c.values.is_empty() {
+            self.error(format!("{path}.values"), "expected at least one variable");
+        }
+        for (name, value) in &c.values {
+            let path = format!("{path}.values.{name}");
+            self.variable(&path, name);
+            let kind = self.definition.variables.iter().find(|v| v.name == *name).map(|v| v.kind);
+            if let Some(kind) = kind
+                && !value.is_null()
+                && is_plain(value)
+                && !kind.fits(value)
+            {
+                self.error(path, "expected a value of the variable's type");
+            }
+        }
+    }
+
+    fn count(&mut self, path: &str, count: &Count, range: std::ops::RangeInclusive<u64>, what: &str) {
+        let expected = format!("expected {} to {} {what}", range.start(), range.end());
+        match count {
+            Count::Number(n) if !range.contains(n) => self.error(path, expected),
+            Count::Template(text) if is_plain_text(text) && !text.trim().parse().is_ok_and(|n| range.contains(&n)) => {
+                self.error(path, format!("{expected}, or a template that gives them"));
+            }
+            _ => {}
+        }
+    }
+
+    fn until(&mut self, path: &str, text: &str) {
+        let text = text.trim();
+        let reads = text.parse::<Timestamp>().is_ok() || text.parse::<jiff::civil::Date>().is_ok();
+        if is_plain_text(text) && !reads {
+            self.error(path, "expected an instant (2031-03-01T08:00:00Z), a day or a template that gives one");
+        }
+    }
+
+    fn notification(&mut self, path: &str, c: &NotificationConfig) {
+        if c.to.is_empty() {
+            self.error(format!("{path}.to"), "expected at least one recipient");
+        }
+        for (i, to) in c.to.iter().enumerate() {
+            match to {
+                Recipient::Person(text) => self.filled(&format!("{path}.to[{i}].person"), text),
+                Recipient::Group(text) => self.filled(&format!("{path}.to[{i}].group"), text),
+                Recipient::Who(_) | Recipient::SystemRole(_) => {}
+            }
+        }
+        self.filled(&format!("{path}.subject"), &c.subject);
+    }
+
+    fn subworkflow(&mut self, path: &str, c: &SubworkflowConfig) {
+        let path = format!("{path}.workflow");
+        self.filled(&path, &c.workflow);
+        if c.workflow == self.definition.name {
+            self.warning(path, "it runs itself; that ends after ten runs inside one another");
+        }
+    }
+
+    fn profile(&mut self, path: &str, c: &ProfileUpdateConfig) {
+        self.names(&format!("{path}.joinGroups"), &c.join_groups);
+        self.names(&format!("{path}.leaveGroups"), &c.leave_groups);
+        let nothing = ProfileUpdateConfig { person: c.person, ..ProfileUpdateConfig::default() };
+        if *c == nothing {
+            self.error(path, "expected something that changes: displayName, manager, attributes, groups or active");
+        }
+    }
+
+    fn names(&mut self, path: &str, names: &[String]) {
+        for (i, name) in names.iter().enumerate() {
+            self.filled(&format!("{path}[{i}]"), name);
         }
     }
 
@@ -164,8 +264,11 @@ impl Check<'_> {
             self.error(path, "nobody can decide; name at least one");
         }
         for (i, approver) in approvers.iter().enumerate() {
-            if let Approver::Expression(text) = approver {
-                self.expression(&format!("{path}[{i}].expression"), text);
+            match approver {
+                Approver::Expression(text) => self.expression(&format!("{path}[{i}].expression"), text),
+                Approver::Person(text) => self.filled(&format!("{path}[{i}].person"), text),
+                Approver::Group(text) => self.filled(&format!("{path}[{i}].group"), text),
+                Approver::SystemRole(_) | Approver::ManagerOf(_) => {}
             }
         }
     }
@@ -236,14 +339,22 @@ impl Check<'_> {
         for (i, name) in c.outputs.iter().enumerate() {
             let path = format!("{path}.outputs[{i}]");
             self.variable(&path, name);
-            if !c.form.iter().any(|f| f.name == *name) {
-                self.error(path, format!("there is no field {name}"));
+            let variable = self.definition.variables.iter().find(|v| v.name == *name).map(|v| v.kind);
+            match c.form.iter().find(|f| f.name == *name) {
+                None => self.error(path, format!("there is no field {name}")),
+                Some(field) if variable.is_some_and(|kind| kind != field.kind) => {
+                    self.error(path, "the field and the variable are of different types");
+                }
+                Some(_) => {}
             }
         }
     }
 
     /// Variables of a definition, or fields of a form.
     pub(super) fn fields(&mut self, path: &str, fields: &[Variable]) {
+        if fields.len() > fields::MAX_FIELDS {
+            self.error(path, format!("expected at most {} fields", fields::MAX_FIELDS));
+        }
         let mut names = BTreeSet::new();
         for (i, field) in fields.iter().enumerate() {
             let path = format!("{path}[{i}]");
@@ -253,8 +364,8 @@ impl Check<'_> {
             if !names.insert(&field.name) {
                 self.error(format!("{path}.name"), format!("{} is there twice", field.name));
             }
-            if field.default.as_ref().is_some_and(|d| !field.kind.fits(d)) {
-                self.error(format!("{path}.default"), "expected a value of the variable's type");
+            for (part, message) in fields::faults_of(field) {
+                self.error(format!("{path}.{part}"), message);
             }
         }
     }
@@ -342,6 +453,63 @@ impl Check<'_> {
             if secret || name.to_ascii_lowercase().contains("api-key") {
                 self.error(format!("{path}.headers.{name}"), "signs in; make a connector, which keeps secrets sealed");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::super::validate::validate;
+    use super::*;
+
+    /// Where the settings of a step are at fault.
+    fn faults(kind: &str, config: &Value) -> Vec<String> {
+        let variables = json!([{ "name": "n", "type": "number" }, { "name": "text", "type": "string" }]);
+        let step = json!({ "id": "a", "name": "A", "type": kind, "config": config });
+        let definition = json!({ "name": "T", "variables": variables, "steps": [step] });
+        let definition = serde_json::from_value(definition).unwrap_or_else(|e| panic!("{kind} {config}: {e}"));
+        let found = validate(&definition).errors.into_iter();
+        found.map(|f| f.path.strip_prefix("steps[0].config.").map_or(f.path.clone(), str::to_owned)).collect()
+    }
+
+    #[test]
+    fn settings_that_can_never_work_are_faults_of_their_field() {
+        let rows = [
+            ("role_grant", json!({ "role": " ", "documents": [""] }), vec!["role", "documents[0]"]),
+            ("role_grant", json!({ "role": "r", "durationDays": 3661 }), vec!["durationDays"]),
+            ("role_grant", json!({ "role": "r", "durationDays": "a year" }), vec!["durationDays"]),
+            ("role_revoke", json!({ "role": "", "reason": "" }), vec!["role", "reason"]),
+            ("notification", json!({ "to": [], "subject": "", "body": "" }), vec!["to", "subject"]),
+            ("notification", json!({ "to": [{ "group": "" }], "subject": "s", "body": "" }), vec!["to[0].group"]),
+            ("profile_update", json!({}), vec!["steps[0].config"]),
+            ("profile_update", json!({ "joinGroups": [""] }), vec!["joinGroups[0]"]),
+            ("user_create", json!({ "email": "", "displayName": "", "groups": [""] }), vec!["email", "displayName", "groups[0]"]),
+            ("wait_until", json!({ "until": "tomorrow" }), vec!["until"]),
+            ("delay", json!({ "seconds": "soon" }), vec!["seconds"]),
+            ("set", json!({ "values": {} }), vec!["values"]),
+            ("set", json!({ "values": { "n": "three", "text": "t" } }), vec!["values.n"]),
+            ("condition", json!({ "cases": [] }), vec!["cases"]),
+            ("case", json!({ "value": "vars.n", "cases": [] }), vec!["cases"]),
+            ("approval", json!({ "title": "t", "approvers": [{ "person": "" }, { "group": " " }] }), vec!["approvers[0].person", "approvers[1].group"]),
+        ];
+        for (kind, config, expected) in rows {
+            assert_eq!(faults(kind, &config), expected, "{kind} {config}");
+        }
+    }
+
+    #[test]
+    fn settings_that_are_known_only_later_are_none() {
+        for (kind, config) in [
+            ("role_grant", json!({ "role": "r", "durationDays": "{{ vars.n }}" })),
+            ("role_grant", json!({ "role": "r", "durationDays": "30" })),
+            ("wait_until", json!({ "until": "{{ vars.text }}" })),
+            ("wait_until", json!({ "until": "2031-03-01" })),
+            ("set", json!({ "values": { "n": "{{ vars.n + 1 }}", "text": null } })),
+            ("profile_update", json!({ "active": false })),
+        ] {
+            assert_eq!(faults(kind, &config), Vec::<String>::new(), "{kind} {config}");
         }
     }
 }

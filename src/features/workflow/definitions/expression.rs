@@ -6,6 +6,10 @@
 //! - A name, field or element that is missing is null, at any depth, written `vars.a` or `vars["a"]`;
 //!   over a list that is missing nothing is repeated.
 //! - `has(vars.a)` says whether the field is there, whatever else the expression mentions.
+//! - An expression goes through a bounded number of items and gives a value of bounded size.
+
+use std::cell::Cell;
+use std::collections::BTreeSet;
 
 use cel::common::ast::{
     CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr, operators,
@@ -28,6 +32,10 @@ pub struct ExpressionError(pub String);
 
 /// The deepest nesting that is computed.
 const MAX_DEPTH: usize = 200;
+/// The most items that one expression goes through, repetitions inside repetitions counted each time.
+const MAX_ITEMS: usize = 20_000;
+/// The largest value, in bytes, that is gone through or given.
+const MAX_SIZE: usize = 512 * 1024;
 /// What the parser calls the result of `all`, `exists`, `map` and `filter` so far.
 const SO_FAR: &str = "@result";
 
@@ -45,7 +53,8 @@ pub fn check(text: &str) -> Result<(), ExpressionError> {
     let references = program.references();
     for name in references.variables() {
         if !NAMES.contains(&name) && name != SO_FAR && !bound.iter().any(|b| b == name) {
-            return Err(ExpressionError(format!("{name} is not known here; use {}", NAMES.join(", "))));
+            let place = place_of(text, name);
+            return Err(ExpressionError(format!("{place}{name} is not known here; use {}", NAMES.join(", "))));
         }
     }
     Ok(())
@@ -58,7 +67,70 @@ fn compile(text: &str) -> Result<Program, ExpressionError> {
     // The parser is not ours; whatever it does with odd input must stay that input's fault.
     std::panic::catch_unwind(|| Program::compile(text))
         .map_err(|_| ExpressionError("cannot be read as CEL".to_owned()))?
-        .map_err(|e| ExpressionError(e.to_string().lines().collect::<Vec<_>>().join(" ")))
+        .map_err(|e| ExpressionError(e.errors.first().map_or_else(|| e.to_string(), |first| {
+            let (line, column) = first.pos;
+            // The end of the text has no place of its own.
+            let place = if line > 0 { format!("line {line}, column {column}: ") } else { String::new() };
+            format!("{place}{}", first.msg.lines().collect::<Vec<_>>().join(" "))
+        })))
+}
+
+/// Where a name stands first in an expression.
+fn place_of(text: &str, name: &str) -> String {
+    let is_word = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
+    let found = text.match_indices(name).find(|(at, _)| {
+        !text[..*at].ends_with(is_word) && !text[at + name.len()..].starts_with(|c: char| c.is_alphanumeric() || c == '_')
+    });
+    let Some((at, _)) = found else { return String::new() };
+    let before = &text[..at];
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {}, column {column}: ", before.matches('\n').count() + 1)
+}
+
+/// The variables of the run that an expression asks for, such as `days` for `vars.days`.
+pub fn variables(text: &str) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    if let Ok(program) = compile(text) {
+        collect(program.expression(), &mut found, 0);
+    }
+    found
+}
+
+fn collect(e: &IdedExpr, found: &mut BTreeSet<String>, depth: usize) {
+    if depth > MAX_DEPTH {
+        return;
+    }
+    let mut inner = |e: &IdedExpr| collect(e, found, depth + 1);
+    match &e.expr {
+        Expr::Select(select) => {
+            inner(&select.operand);
+            if matches!(&select.operand.expr, Expr::Ident(name) if name == "vars") {
+                found.insert(select.field.clone());
+            }
+        }
+        Expr::Call(c) => {
+            c.target.as_deref().into_iter().chain(&c.args).for_each(&mut inner);
+            if let (operators::INDEX, [from, key]) = (c.func_name.as_str(), c.args.as_slice())
+                && matches!(&from.expr, Expr::Ident(name) if name == "vars")
+                && let Expr::Literal(LiteralValue::String(key)) = &key.expr
+            {
+                found.insert(key.to_string());
+            }
+        }
+        Expr::Comprehension(c) => {
+            [&c.iter_range, &c.accu_init, &c.loop_cond, &c.loop_step, &c.result].into_iter().for_each(inner);
+        }
+        Expr::List(list) => list.elements.iter().for_each(inner),
+        Expr::Map(map) => {
+            for entry in &map.entries {
+                if let EntryExpr::MapEntry(pair) = &entry.expr {
+                    inner(&pair.key);
+                    inner(&pair.value);
+                }
+            }
+        }
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => {}
+    }
 }
 
 /// Whether the expression is true of these values.
@@ -68,7 +140,9 @@ pub fn is_true(text: &str, values: &Value) -> Result<bool, ExpressionError> {
 
 /// What the expression gives, as JSON.
 pub fn value(text: &str, values: &Value) -> Result<Value, ExpressionError> {
-    compute(text, values)?.json().map_err(|e| ExpressionError(format!("gives no JSON value: {e}")))
+    let value = compute(text, values)?;
+    check_size(&value).map_err(|e| ExpressionError(e.to_string()))?;
+    value.json().map_err(|e| ExpressionError(format!("gives no JSON value: {e}")))
 }
 
 /// An expression that was read.
@@ -82,6 +156,8 @@ struct Ready {
 const KEPT: usize = 500;
 
 thread_local! {
+    /// Items that the expression that is being computed went through so far.
+    static GONE_THROUGH: Cell<usize> = const { Cell::new(0) };
     static READY: Memo<Ready> = Memo::new(KEPT);
     static FUNCTIONS: Result<Context<'static, 'static>, String> = {
         let mut context = Context::default();
@@ -100,6 +176,7 @@ fn read(text: &str) -> Result<Ready, ExpressionError> {
 
 fn compute(text: &str, values: &Value) -> Result<CelValue, ExpressionError> {
     let ready = READY.with(|kept| kept.get(text, || read(text)))?;
+    GONE_THROUGH.set(0);
     FUNCTIONS.with(|functions| {
         let functions = functions.as_ref().map_err(|e| ExpressionError(e.clone()))?;
         let mut context = functions.new_inner_scope();
@@ -119,10 +196,48 @@ fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationEr
     context.add_function(GET, |from: CelValue, key: CelValue| member(&from, &key))?;
     context.add_function(HAS, |from: CelValue, key: CelValue| has(&from, &key))?;
     context.add_function(TRUTHY, |value: CelValue| is_truthy(&value))?;
-    context.add_function(ITEMS, |value: CelValue| match value {
-        CelValue::Null => CelValue::List(Vec::new().into()),
-        other => other,
-    })
+    context.add_function(ITEMS, items)
+}
+
+/// What is gone through, unless it is too much: repetitions inside repetitions multiply.
+fn items(value: CelValue) -> Result<CelValue, ExecutionError> {
+    let count = match &value {
+        CelValue::Null => return Ok(CelValue::List(Vec::new().into())),
+        CelValue::List(list) => list.len(),
+        CelValue::Map(map) => map.map.len(),
+        _ => 0,
+    };
+    let total = GONE_THROUGH.get().saturating_add(count);
+    GONE_THROUGH.set(total);
+    if total > MAX_ITEMS {
+        return Err(ExecutionError::function_error("repetition", format!("goes through more than {MAX_ITEMS} items")));
+    }
+    check_size(&value)?;
+    Ok(value)
+}
+
+/// A value may hold the same part many times over and so be far larger than what it was made of.
+fn check_size(value: &CelValue) -> Result<(), ExecutionError> {
+    let mut left = MAX_SIZE;
+    if fits(value, &mut left) {
+        return Ok(());
+    }
+    Err(ExecutionError::function_error("size", format!("a value takes more than {MAX_SIZE} bytes")))
+}
+
+fn fits(value: &CelValue, left: &mut usize) -> bool {
+    let own = 8 + match value {
+        CelValue::String(text) => text.len(),
+        CelValue::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    };
+    let Some(rest) = left.checked_sub(own) else { return false };
+    *left = rest;
+    match value {
+        CelValue::List(list) => list.iter().all(|v| fits(v, left)),
+        CelValue::Map(map) => map.map.values().all(|v| fits(v, left)),
+        _ => true,
+    }
 }
 
 /// A field of an object or an element of a list; null when it is missing.
@@ -355,6 +470,41 @@ mod tests {
         assert_eq!(check("vars.tags.all(t, t == 'a')"), Ok(()));
         assert_eq!(check("[1, 2].exists(x, x > 1)"), Ok(()));
         assert!(check("t == 'a'").is_err());
+    }
+
+    /// Each level of these doubles or multiplies; without a bound they would outlast the universe.
+    #[test]
+    fn repetitions_inside_repetitions_have_an_end() {
+        let values = json!({ "vars": { "list": (0..1000).collect::<Vec<_>>() } });
+        assert_eq!(is_true("vars.list.all(a, vars.list.filter(b, b == 3).size() < 2 || a > 9)", &json!({ "vars": { "list": [1, 2] } })), Ok(true));
+        let product = "vars.list.exists(a, vars.list.exists(b, vars.list.exists(c, a + b + c == -1)))";
+        let error = is_true(product, &values).unwrap_err().to_string();
+        assert!(error.contains("more than 20000 items"), "{error}");
+        let lists = format!("[[1]]{}", ".map(a, [a, a])".repeat(60));
+        assert!(value(&lists, &values).is_err());
+        assert!(is_true(&format!("{lists} == {lists}"), &values).is_err());
+        let texts = format!("['x']{}", ".map(s, s + s)".repeat(60));
+        assert!(value(&texts, &values).is_err());
+    }
+
+    #[test]
+    fn a_fault_says_line_and_column() {
+        for (text, place) in [
+            ("vars.days >\n  1 1", "line 2, column 5: "),
+            ("vars.a ==\n nobody", "line 2, column 2: nobody is not known"),
+            ("1 + person.name", "line 1, column 5: person is not known"),
+            ("vars.person == person", "line 1, column 16: person is not known"),
+        ] {
+            let error = check(text).unwrap_err().to_string();
+            assert!(error.starts_with(place), "{text:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_variables_of_an_expression_are_known() {
+        let text = r#"vars.a > 1 && (vars["b"] || !vars.c.d) && vars.list.exists(x, x == vars.e) && steps.vars.f == null"#;
+        let found: Vec<String> = variables(text).into_iter().collect();
+        assert_eq!(found, ["a", "b", "c", "e", "list"]);
     }
 
     #[test]

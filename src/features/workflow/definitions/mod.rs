@@ -7,16 +7,21 @@
 pub mod actions;
 pub mod api;
 mod check_actions;
+mod check_flow;
+mod check_names;
+pub mod diff;
 pub mod expression;
+pub mod fields;
 pub mod ops;
 pub mod people;
 pub mod store;
+pub mod text;
 pub mod validate;
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
 use crate::base::id::{PersonId, WorkflowId};
 use crate::base::time::Timestamp;
@@ -39,11 +44,37 @@ pub struct Definition {
     /// What happens when a step fails without an `error` transition.
     #[serde(default)]
     pub on_error: OnError,
+    /// What starts a run without anybody asking for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trigger: Option<Trigger>,
     /// What a run is given and works with.
     #[serde(default)]
     pub variables: Vec<Variable>,
     /// The steps; the first one is where a run begins.
     pub steps: Vec<Step>,
+}
+
+/// What starts a run without anybody asking for it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub enum Trigger {
+    /// An event from outside.
+    Event(EventTrigger),
+}
+
+/// Settings of a start by an event. Texts are templates over `event`, `key` and `payload`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct EventTrigger {
+    /// The name of the event.
+    pub name: String,
+    /// Whom the run is about: a person's id or address; whoever sent the event when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<String>,
+    /// Values of variables.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    pub input: Map<String, Value>,
 }
 
 /// What happens when a step fails without an `error` transition.
@@ -78,6 +109,27 @@ pub struct Variable {
     /// What forms show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// What one should know to fill it in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The values that are taken; of a list, its items. Any when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(value_type = Vec<Object>)]
+    pub options: Vec<Value>,
+    /// The smallest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub min: Option<serde_json::Number>,
+    /// The largest number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f64>)]
+    pub max: Option<serde_json::Number>,
+    /// A regular expression that a text fits, somewhere unless it has `^` and `$`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
+    /// The most characters of a text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_length: Option<u32>,
 }
 
 /// Kinds of values.
@@ -146,8 +198,8 @@ struct WrittenStep {
     name: String,
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    config: Value,
+    #[serde(default, deserialize_with = "settings")]
+    config: Settings,
     #[serde(default)]
     retry: Option<Retry>,
     #[serde(default)]
@@ -158,14 +210,39 @@ struct WrittenStep {
     transitions: Vec<Transition>,
 }
 
+/// Settings as they are written; a step that has none needs none.
+#[derive(Default)]
+struct Settings(Map<String, Value>);
+
+fn settings<'de, D: Deserializer<'de>>(d: D) -> Result<Settings, D::Error> {
+    Ok(Settings(Option::<Map<String, Value>>::deserialize(d)?.unwrap_or_default()))
+}
+
+/// What a step does; a fault comes with its path, which begins with `type` or `config`.
+fn action(kind: &str, config: Value) -> Result<Action, (String, String)> {
+    // As a list the type comes first: a fault in the settings is met where it is, and not in a copy.
+    let whole = serde_json::json!([kind, config]);
+    serde_path_to_error::deserialize(whole).map_err(|e| {
+        let path = e.path().to_string();
+        let path = match path.strip_prefix("[1]") {
+            Some(inside) => format!("config{inside}"),
+            None if path == "[0]" => "type".to_owned(),
+            None => "config".to_owned(),
+        };
+        (path, e.inner().to_string())
+    })
+}
+
+fn action_of(kind: &str, config: Settings, step: &str) -> Result<Action, String> {
+    action(kind, Value::Object(config.0)).map_err(|(path, message)| format!("{step}: {path}: {message}"))
+}
+
 impl TryFrom<WrittenStep> for Step {
     type Error = String;
 
     fn try_from(written: WrittenStep) -> Result<Self, String> {
-        let action = serde_json::json!({ "type": written.kind, "config": written.config });
-        let action =
-            serde_path_to_error::deserialize(action).map_err(|e| format!("step {}: {}: {}", written.id, e.path(), e.inner()))?;
-        let WrittenStep { id, name, retry, timeout, compensation, transitions, .. } = written;
+        let WrittenStep { id, name, kind, config, retry, timeout, compensation, transitions } = written;
+        let action = action_of(&kind, config, &format!("step {id}"))?;
         Ok(Self { id, name, action, retry, timeout, compensation: compensation.map(Box::new), transitions })
     }
 }
@@ -193,17 +270,15 @@ pub struct Compensation {
 struct WrittenCompensation {
     #[serde(rename = "type")]
     kind: String,
-    #[serde(default)]
-    config: Value,
+    #[serde(default, deserialize_with = "settings")]
+    config: Settings,
 }
 
 impl TryFrom<WrittenCompensation> for Compensation {
     type Error = String;
 
     fn try_from(written: WrittenCompensation) -> Result<Self, String> {
-        let action = serde_json::json!({ "type": written.kind, "config": written.config });
-        let action = serde_path_to_error::deserialize(action).map_err(|e| format!("compensation: {}: {}", e.path(), e.inner()))?;
-        Ok(Self { action })
+        action_of(&written.kind, written.config, "compensation").map(|action| Self { action })
     }
 }
 

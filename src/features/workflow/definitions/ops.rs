@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use serde_json::json;
 
+use super::diff::{Change, diff};
+use super::text::Document;
 use super::validate::validate;
 use super::{Definition, Workflow, WorkflowStatus, store};
 use crate::base::access::Principal;
@@ -15,8 +17,17 @@ use crate::platform::store::Tx;
 
 /// Adds a draft of a new workflow.
 pub fn create(tx: &Tx<'_>, by: &Principal, definition: Definition) -> Result<Workflow, Problem> {
+    create_with_key(tx, by, None, definition)
+}
+
+fn create_with_key(
+    tx: &Tx<'_>,
+    by: &Principal,
+    key: Option<String>,
+    definition: Definition,
+) -> Result<Workflow, Problem> {
     let id: WorkflowId = tx.new_id();
-    let workflow = draft(tx, by, id.to_string(), id, definition);
+    let workflow = draft(tx, by, key.unwrap_or_else(|| id.to_string()), id, definition);
     store::insert_workflow(tx, &workflow)?;
     authors::note(tx, by, &workflow.id)?;
     record(tx, by, "workflow.created", None, &workflow)?;
@@ -124,6 +135,84 @@ pub fn create_version(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Wo
     store::insert_workflow(tx, &workflow)?;
     record(tx, by, "workflow.created", None, &workflow)?;
     Ok(workflow)
+}
+
+/// What bringing a document in comes to.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// What becomes of it.
+    pub outcome: Outcome,
+    /// The version it is compared with: the draft if there is one, else the newest.
+    pub base: Option<Workflow>,
+    /// What is different from that version.
+    pub changes: Vec<Change>,
+}
+
+/// What becomes of a document that is brought in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// A draft of a new workflow.
+    Created,
+    /// The draft of a workflow that is there says something else now.
+    Changed,
+    /// The draft or the newest version says the same already.
+    Unchanged,
+}
+
+/// What bringing a document in would come to.
+pub fn plan_import(tx: &Tx<'_>, document: &Document) -> Result<Plan, Problem> {
+    let key = match &document.key {
+        Some(key) => Some(key.clone()),
+        None => key_of_name(tx, &document.definition.name)?,
+    };
+    let base = match key {
+        Some(key) => base_version(tx, &key)?,
+        None => None,
+    };
+    let (outcome, changes) = match &base {
+        None => (Outcome::Created, Vec::new()),
+        Some(base) if *base.definition == document.definition => (Outcome::Unchanged, Vec::new()),
+        Some(base) => (Outcome::Changed, diff(&base.definition, &document.definition)),
+    };
+    Ok(Plan { outcome, base, changes })
+}
+
+/// The draft of a workflow if there is one, else its active or its newest version.
+fn base_version(tx: &Tx<'_>, key: &str) -> Result<Option<Workflow>, Problem> {
+    for status in [WorkflowStatus::Draft, WorkflowStatus::Active] {
+        if let Some(found) = store::find_by_status(tx, key, status)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(store::list_versions(tx, key)?.into_iter().max_by_key(|w| w.version))
+}
+
+fn key_of_name(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Problem> {
+    let mut keys = store::list_keys_of_name(tx, name)?;
+    if keys.len() > 1 {
+        let all = keys.join(", ");
+        return Err(Problem::Conflict(format!("Several workflows are called {name:?}. Add `key`, one of {all}.")));
+    }
+    Ok(keys.pop())
+}
+
+/// Brings a document in: as a new workflow, or as the draft of one that is there.
+pub fn import(tx: &Tx<'_>, by: &Principal, document: Document) -> Result<(Plan, Workflow), Problem> {
+    let plan = plan_import(tx, &document)?;
+    let definition = document.definition;
+    let workflow = match (&plan.base, plan.outcome) {
+        (Some(base), Outcome::Unchanged) => base.clone(),
+        (Some(base), _) if base.status == WorkflowStatus::Draft => update(tx, by, &base.id, definition)?,
+        (Some(base), _) => {
+            let workflow = draft(tx, by, base.key.clone(), tx.new_id(), definition);
+            store::insert_workflow(tx, &workflow)?;
+            record(tx, by, "workflow.created", None, &workflow)?;
+            workflow
+        }
+        (None, _) => create_with_key(tx, by, document.key, definition)?,
+    };
+    Ok((plan, workflow))
 }
 
 /// Clones a version into a draft of a new workflow.

@@ -52,11 +52,21 @@ pub fn get_workflow(tx: &Tx<'_>, id: &WorkflowId) -> Result<Workflow, Problem> {
     find_workflow(tx, id)?.ok_or_else(|| Problem::missing("workflow", id))
 }
 
-/// Versions after `after` by id, narrowed by status and by a part of the name.
+/// What a list of versions is narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct WorkflowFilter {
+    /// How they stand.
+    pub status: Option<WorkflowStatus>,
+    /// Part of the name.
+    pub q: Option<String>,
+    /// The key that versions share.
+    pub key: Option<String>,
+}
+
+/// Versions after `after` by id.
 pub fn list_workflows(
     tx: &Tx<'_>,
-    status: Option<WorkflowStatus>,
-    q: Option<&str>,
+    filter: &WorkflowFilter,
     after: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Workflow>, Problem> {
@@ -64,9 +74,10 @@ pub fn list_workflows(
         &format!(
             "SELECT {COLUMNS} FROM workflow
              WHERE id > ?1 AND (?2 IS NULL OR status = ?2) AND (?3 IS NULL OR instr(lower(name), lower(?3)) > 0)
+               AND (?5 IS NULL OR key = ?5)
              ORDER BY id LIMIT ?4"
         ),
-        params![after.unwrap_or(""), status.map(WorkflowStatus::as_str), q, limit],
+        params![after.unwrap_or(""), filter.status.map(WorkflowStatus::as_str), filter.q, limit, filter.key],
         workflow,
     )
 }
@@ -94,6 +105,27 @@ pub fn find_active(tx: &Tx<'_>, text: &str) -> Result<Option<Workflow>, Problem>
         &format!("SELECT {COLUMNS} FROM workflow WHERE status = 'active' AND name = ?1 ORDER BY id DESC LIMIT 1"),
         params![text],
         workflow,
+    )
+}
+
+/// The active versions that an event starts, at most `limit` of them.
+pub fn list_triggered(tx: &Tx<'_>, event: &str, limit: u32) -> Result<Vec<Workflow>, Problem> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM workflow
+             WHERE status = 'active' AND json_extract(definition, '$.trigger.event.name') = ?1 ORDER BY id LIMIT ?2"
+        ),
+        params![event, limit],
+        workflow,
+    )
+}
+
+/// The keys of workflows whose draft or active version is called so, at most three.
+pub fn list_keys_of_name(tx: &Tx<'_>, name: &str) -> Result<Vec<String>, Problem> {
+    tx.query(
+        "SELECT DISTINCT key FROM workflow WHERE status IN ('draft', 'active') AND name = ?1 ORDER BY key LIMIT 3",
+        params![name],
+        |r| r.get("key"),
     )
 }
 

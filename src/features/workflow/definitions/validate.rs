@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use super::{Action, Definition, Step};
+use super::{Action, Definition, OnError, Step};
 
 /// A fault or a warning.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -38,7 +38,8 @@ pub fn validate(definition: &Definition) -> Validation {
     for (i, step) in definition.steps.iter().enumerate() {
         check.step(i, step);
     }
-    check.reachability();
+    check.trigger();
+    check.flow();
     check.found.valid = check.found.errors.is_empty();
     check.found
 }
@@ -102,7 +103,8 @@ impl Check<'_> {
             self.action(&format!("{path}.compensation.config"), &compensation.action);
         }
         let touches = step.action.calls_out() || matches!(step.action, Action::RoleGrant(_));
-        if touches && !step.transitions.iter().any(|t| t.on == "error") {
+        let undone = self.definition.on_error == OnError::Compensate;
+        if touches && !undone && !step.transitions.iter().any(|t| t.on == "error") {
             self.warning(format!("{path}.transitions"), "no error transition: a failure follows onError");
         }
     }
@@ -133,25 +135,6 @@ impl Check<'_> {
         for outcome in outcomes.iter().filter(|o| !matches!(**o, "error" | "timeout")) {
             if !step.transitions.iter().any(|t| t.on == **outcome) {
                 self.warning(format!("{path}.transitions"), format!("the run completes after {outcome}"));
-            }
-        }
-    }
-
-    fn reachability(&mut self) {
-        let definition = self.definition;
-        let mut reached = BTreeSet::new();
-        let mut open: Vec<&str> = definition.steps.first().map(|s| s.id.as_str()).into_iter().collect();
-        while let Some(id) = open.pop() {
-            if reached.insert(id)
-                && let Some(step) = definition.step(id)
-            {
-                open.extend(step.transitions.iter().map(|t| t.to.as_str()));
-                open.extend(step.action.opens());
-            }
-        }
-        for (i, step) in definition.steps.iter().enumerate() {
-            if !reached.contains(step.id.as_str()) {
-                self.warning(format!("steps[{i}]"), format!("no run ever reaches {}", step.id));
             }
         }
     }

@@ -40,6 +40,12 @@ impl<'a> Engine<'a> {
                     self.leave(visit, &outcome, output, None);
                 }
             }
+            Event::Answered { visit, outcome, output, values } => {
+                if self.is_outside(visit) {
+                    self.state.vars.extend(values);
+                    self.leave(visit, &outcome, output, None);
+                }
+            }
             Event::Computed { visit, values } => {
                 if self.is_outside(visit) {
                     let names: Vec<String> = values.keys().cloned().collect();
@@ -213,14 +219,14 @@ impl<'a> Engine<'a> {
         if self.state.ended.is_some() {
             return;
         }
-        self.state.visits += 1;
-        let visit = self.state.visits;
-        if visit > MAX_VISITS {
+        if self.state.visits >= MAX_VISITS {
             return self.stop(EndStatus::Failed, format!("The run went through more than {MAX_VISITS} steps."));
         }
         if self.state.tokens.len() >= MAX_TOKENS {
             return self.stop(EndStatus::Failed, format!("The run is in more than {MAX_TOKENS} places at once."));
         }
+        self.state.visits += 1;
+        let visit = self.state.visits;
         self.effects.push(Effect::Entered { visit, step: step.clone(), undoing: false });
         let timeout = self.definition.step(&step).and_then(|s| s.timeout);
         let deadline = timeout.map(|t| self.scope.now.plus(Duration::from_secs(t.seconds)));

@@ -50,6 +50,17 @@ pub enum Event {
         /// What it gave.
         output: Value,
     },
+    /// A step in which people filled something in is done: variables get values, and it has an outcome.
+    Answered {
+        /// The visit it belongs to.
+        visit: u32,
+        /// Its outcome.
+        outcome: String,
+        /// What it gave.
+        output: Value,
+        /// The variables.
+        values: Map<String, Value>,
+    },
     /// A transform is done: variables get values.
     Computed {
         /// The visit it belongs to.
@@ -284,3 +295,5 @@ fn render(action: &Action, values: &Value) -> Result<Action, StepError> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(in crate::features::workflow) use tests::properties;

@@ -54,6 +54,32 @@ fn a_late_or_repeated_outcome_changes_nothing() {
     assert_eq!((twice, effects), (once, Vec::new()));
 }
 
+/// What people fill in goes into variables with the outcome, once; the event reads back as it was stored.
+#[test]
+fn what_people_answer_sets_variables_once_and_replays() {
+    let d = definition(json!([
+        { "id": "a", "name": "A", "type": "task", "config": { "title": "T", "assignees": [{ "person": "x" }] },
+          "transitions": [{ "on": "success", "to": "b" }] },
+        { "id": "b", "name": "B", "type": "delay", "config": { "seconds": 60 } },
+    ]));
+    let (asked, _) = start(&d, json!({ "n": 1 }));
+    let wait = Wait::Task { id: "tsk".to_owned() };
+    let (waiting, _) = advance(&d, asked, Event::Waits { visit: 1, wait }, &scope(0));
+    let answer = |n: u32| Event::Answered {
+        visit: 1,
+        outcome: "success".to_owned(),
+        output: json!({ "n": n }),
+        values: serde_json::Map::from_iter([("n".to_owned(), json!(n))]),
+    };
+    let stored = serde_json::to_string(&answer(7)).expect("writes");
+    let read: Event = serde_json::from_str(&stored).expect("reads");
+    let (once, _) = advance(&d, waiting.clone(), answer(7), &scope(0));
+    assert_eq!((&once.vars["n"], &once.outputs["a"]["output"]), (&json!(7), &json!({ "n": 7 })));
+    assert_eq!(advance(&d, waiting, read, &scope(0)).0, once);
+    let (late, effects) = advance(&d, once.clone(), answer(8), &scope(1));
+    assert_eq!((late, effects), (once, Vec::new()), "a late answer changes nothing");
+}
+
 #[test]
 fn a_step_is_tried_again_as_often_as_it_says_then_follows_its_error_edge() {
     let d = definition(json!([
@@ -132,8 +158,10 @@ fn a_long_loop_yields_after_a_burst() {
 }
 
 
-/// Steps that nothing outside is needed for, written as `id: type {config} -> on:to`.
-fn steps(list: &[(&str, &str, Value, &[(&str, &str)])]) -> Definition {
+/// Id, type, settings and transitions of a step.
+type Written<'a> = (&'a str, &'a str, Value, &'a [(&'a str, &'a str)]);
+
+fn steps(list: &[Written<'_>]) -> Definition {
     let steps = list.iter().map(|(id, kind, config, to)| {
         let transitions: Vec<Value> = to.iter().map(|(on, to)| json!({ "on": on, "to": to })).collect();
         json!({ "id": id, "name": id, "type": kind, "config": config, "transitions": transitions })
@@ -384,4 +412,4 @@ fn values_are_compared_as_json_and_lists_mean_any_of_them() {
     }
 }
 
-mod properties;
+pub mod properties;

@@ -284,7 +284,9 @@ impl Sight<'_, '_> {
             Wait::Branches { .. } => return Ok(None),
             Wait::Effect => ("job", "Tenure works on it".to_owned(), None, None),
             Wait::Approval { id } => {
-                people = approvals::store::get_approval(self.tx, &TypedId::from_stored(id.clone()))?.approvers;
+                let approval = approvals::store::get_approval(self.tx, &TypedId::from_stored(id.clone()))?;
+                let here = |s: &&approvals::Seat| s.stage == approval.stage && s.left_at.is_none();
+                people.extend(approval.seats.iter().filter(here).map(|s| s.person.clone()));
                 ("approval", "A decision".to_owned(), None, Some(id.clone()))
             }
             Wait::Task { id } => ("task", "A task to be done".to_owned(), None, Some(id.clone())),

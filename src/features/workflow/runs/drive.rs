@@ -177,7 +177,7 @@ impl Drive<'_, '_> {
         }
         let (tx, run) = (self.tx, &self.run.id);
         match wait {
-            Some(Wait::Approval { id }) => approvals::ops::withdraw(tx, &TypedId::from_stored(id))?,
+            Some(Wait::Approval { id }) => approvals::ops::withdraw(tx, self.by, &TypedId::from_stored(id))?,
             Some(Wait::Document { document_type, person }) => {
                 documents::ops::stop_waiting_for(tx, run, &TypedId::from_stored(person), &document_type)?;
             }
@@ -194,7 +194,7 @@ impl Drive<'_, '_> {
                 ops::stop_inside(tx, self.by, &RunId::from_stored(id), &reason, undo)?;
             }
             Some(Wait::Signal { event, key }) => store::delete_signal_wait(tx, run, visit, &event, &key)?,
-            Some(wait) => effects::withdraw_from_people(tx, &wait)?,
+            Some(wait) => effects::withdraw_from_people(tx, self.by, &wait)?,
             None => {}
         }
         Ok(())
@@ -204,7 +204,7 @@ impl Drive<'_, '_> {
         self.run.reason.clone_from(&ended.reason);
         self.run.ended_at = Some(self.tx.now());
         documents::ops::stop_waiting(self.tx, &self.run.id)?;
-        approvals::ops::cancel_open(self.tx, &self.run.id)?;
+        approvals::ops::cancel_open(self.tx, self.by, &self.run.id)?;
         store::delete_signal_waits(self.tx, &self.run.id)?;
         let action = match ended.status {
             EndStatus::Completed => "run.completed",

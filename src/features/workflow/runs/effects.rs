@@ -18,12 +18,12 @@ use crate::features::access::roles::{self, Role};
 use crate::features::identity::accounts::store::people_with_role;
 use crate::features::identity::people::store::group_members;
 use crate::features::notifications::{self, Message};
-use crate::features::workflow::approvals;
 use crate::features::workflow::definitions::{
     self, Action, Count, DocumentRequestConfig, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
     SubworkflowConfig,
 };
 use crate::features::workflow::engine::{Event, StepError, Wait};
+use crate::features::workflow::{approvals, links, tasks};
 use crate::platform::store::Tx;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -44,6 +44,10 @@ pub(super) fn perform(
     // What a refused step wrote before the refusal goes with it.
     let result = tx.savepoint(|tx| match &action {
         Action::Approval(config) => approvals::ops::open(tx, by, run, visit, config),
+        Action::Task(config) => tasks::ops::open(tx, by, run, visit, config),
+        Action::Consent(config) => tasks::ops::ask_consent(tx, by, run, visit, config),
+        Action::Invitation(config) => links::ops::invite(tx, by, run, visit, config),
+        Action::VerifyContact(config) => links::ops::verify(tx, by, run, visit, config),
         Action::DocumentRequest(config) => request_document(tx, run, visit, config),
         Action::Notification(config) => notify(tx, run, visit, config),
         Action::RoleGrant(config) => grant(tx, by, run, visit, config),
@@ -84,9 +88,10 @@ fn request_call(tx: &Tx<'_>, run: &mut Run, visit: u32, attempt: u32, action: &A
 }
 
 /// Takes back what people were asked for.
-pub(super) fn withdraw_from_people(_tx: &Tx<'_>, wait: &Wait) -> Result<(), Problem> {
+pub(super) fn withdraw_from_people(tx: &Tx<'_>, by: &Principal, wait: &Wait) -> Result<(), Problem> {
     match wait {
-        Wait::Task { .. } | Wait::Link { .. } => Ok(()),
+        Wait::Task { id } => tasks::ops::withdraw(tx, by, &TypedId::from_stored(id.clone())),
+        Wait::Link { id } => links::ops::withdraw(tx, by, &TypedId::from_stored(id.clone())),
         _ => Ok(()),
     }
 }

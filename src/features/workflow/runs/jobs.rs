@@ -14,6 +14,7 @@ use crate::base::id::{PersonId, RunId, TypedId};
 use crate::base::problem::Problem;
 use crate::features::settings::{self, STUCK_RUN_TIMEOUT, Started};
 use crate::features::workflow::engine::{Event, Wait};
+use crate::features::workflow::links;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
 use crate::platform::store::Tx;
 
@@ -94,6 +95,7 @@ pub(in crate::features::workflow) fn go_on(tx: &Tx<'_>, by: &Principal, id: &Run
                 effects::document_found(tx, visit, &PersonId::from_stored(person), &document_type)?
             }
             Wait::Assignment { id } => effects::assignment_settled(tx, visit, &id)?,
+            Wait::Link { id } => links::ops::expired(tx, by, visit, &TypedId::from_stored(id))?,
             Wait::Run { id } => effects::run_ended(tx, visit, &RunId::from_stored(id))?,
             _ => None,
         });

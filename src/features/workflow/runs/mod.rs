@@ -13,7 +13,7 @@ pub mod effects;
 pub mod forms;
 pub mod jobs;
 pub mod ops;
-mod people;
+pub(in crate::features::workflow) mod people;
 pub mod repair;
 pub mod signals;
 pub mod store;

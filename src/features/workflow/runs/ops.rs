@@ -143,6 +143,23 @@ pub fn apply_decided(
     drive(tx, by, run, &workflow.definition, Event::Finished { visit, outcome: outcome.to_owned(), output })
 }
 
+/// Applies what people answered, after `note` wrote down in the run what they did.
+pub(in crate::features::workflow) fn answer(
+    tx: &Tx<'_>,
+    by: &Principal,
+    id: &RunId,
+    event: Event,
+    note: impl FnOnce(&mut Run) -> Result<(), Problem>,
+) -> Result<Run, Problem> {
+    let mut run = store::get_run(tx, id)?;
+    if run.status.is_over() {
+        return Err(Problem::Conflict(format!("The run is {} already.", run.status.as_str())));
+    }
+    note(&mut run)?;
+    let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
+    drive(tx, by, run, &workflow.definition, event)
+}
+
 /// Writes the next event of a run, in the step of a visit.
 pub(crate) fn log(
     tx: &Tx<'_>,

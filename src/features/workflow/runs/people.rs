@@ -22,22 +22,13 @@ pub(super) fn create(
     visit: u32,
     config: &UserCreateConfig,
 ) -> Result<Event, Problem> {
-    let manager_id = manager(tx, config.manager.as_deref())?;
-    let (id, created) = match people::store::find_by_email(tx, &config.email)? {
-        Some(known) if !known.active => {
-            return Err(Problem::refused(format!("{} left; make them active before access is given.", config.email)));
-        }
-        Some(known) => (known.id, false),
-        None => {
-            let new = NewPerson {
-                display_name: config.display_name.clone(),
-                email: config.email.clone(),
-                manager_id,
-                attributes: config.attributes.clone().into(),
-            };
-            (people::ops::create_person(tx, by, new)?.id, true)
-        }
+    let new = NewPerson {
+        display_name: config.display_name.clone(),
+        email: config.email.clone(),
+        manager_id: manager(tx, config.manager.as_deref())?,
+        attributes: config.attributes.clone().into(),
     };
+    let (id, created) = find_or_create(tx, by, new)?;
     for group in &config.groups {
         people::ops::set_member(tx, by, group, &id, true)?;
     }
@@ -47,8 +38,23 @@ pub(super) fn create(
     Ok(done(visit, json!({ "personId": id, "created": created })))
 }
 
+/// The person with this address, added when nobody has it; whether they were.
+pub(in crate::features::workflow) fn find_or_create(
+    tx: &Tx<'_>,
+    by: &Principal,
+    new: NewPerson,
+) -> Result<(PersonId, bool), Problem> {
+    match people::store::find_by_email(tx, &new.email)? {
+        Some(known) if !known.active => {
+            Err(Problem::refused(format!("{} left; make them active before access is given.", new.email)))
+        }
+        Some(known) => Ok((known.id, false)),
+        None => Ok((people::ops::create_person(tx, by, new)?.id, true)),
+    }
+}
+
 /// From now on the run is about this person.
-pub(super) fn become_subject(tx: &Tx<'_>, run: &mut Run, visit: u32, id: &PersonId) -> Result<(), Problem> {
+pub(in crate::features::workflow) fn become_subject(tx: &Tx<'_>, run: &mut Run, visit: u32, id: &PersonId) -> Result<(), Problem> {
     run.subject_id = Some(id.clone());
     log(tx, run, visit, "run.subject_changed", "The run is about somebody else now", &json!({ "personId": id }))
 }

@@ -43,7 +43,8 @@ fn any_step(index: usize, count: usize) -> impl Strategy<Value = Value> {
     })
 }
 
-fn any_definition() -> impl Strategy<Value = Definition> {
+/// A workflow of steps of any kind that lead anywhere.
+pub fn any_definition() -> impl Strategy<Value = Definition> {
     let on_error = prop_oneof![Just(OnError::Stop), Just(OnError::Continue), Just(OnError::Compensate)];
     ((1..10_usize).prop_flat_map(|count| (0..count).map(|i| any_step(i, count)).collect::<Vec<_>>()), on_error)
         .prop_map(|(steps, on_error)| Definition { on_error, ..definition(Value::Array(steps)) })
@@ -59,6 +60,7 @@ enum Happens {
 #[derive(Debug, Clone)]
 enum What {
     Finished(&'static str),
+    Answered,
     Failed(bool),
     Waits,
     Skip,
@@ -67,6 +69,7 @@ enum What {
 fn any_event() -> impl Strategy<Value = Happens> {
     let what = prop_oneof![
         6 => prop_oneof![Just("success"), Just("approved"), Just("rejected")].prop_map(What::Finished),
+        2 => Just(What::Answered),
         2 => any::<bool>().prop_map(What::Failed),
         1 => Just(What::Waits),
         1 => Just(What::Skip),
@@ -93,6 +96,10 @@ fn event_of(happens: Happens, state: &RunState) -> Event {
     match what {
         What::Finished(outcome) => {
             Event::Finished { visit, outcome: outcome.to_owned(), output: json!({ "assignmentId": format!("asg{visit}") }) }
+        }
+        What::Answered => {
+            let values = serde_json::Map::from_iter([("n".to_owned(), json!(visit))]);
+            Event::Answered { visit, outcome: "success".to_owned(), output: Value::Null, values }
         }
         What::Failed(retryable) => Event::Failed { visit, error: StepError::new("c", "m"), retryable },
         What::Waits => Event::Waits { visit, wait: Wait::Approval { id: "a".to_owned() } },

@@ -1,0 +1,196 @@
+//! Nobody decides about their own request, on whichever way it would come to them.
+
+use super::*;
+
+/// The ways on which an approval may come to somebody.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Way {
+    /// Named by address.
+    Person,
+    /// A member of a group.
+    Group,
+    /// Everybody with a system role.
+    SystemRole,
+    /// The manager of the subject.
+    Manager,
+    /// What an expression gives.
+    Expression,
+    /// An approver passed their decisions on to them.
+    DelegatedToThem,
+    /// They are an approver and passed their decisions on.
+    DelegatedByThem,
+    /// An approver is absent, whose manager they are.
+    AbsentReport,
+    /// By way of somebody who passed on to them, and they passed on again.
+    Between,
+    /// An approver hands this one over to them.
+    HandedOver,
+    /// An administrator gives it to them.
+    Reassigned,
+    /// The escalation names them.
+    Escalated,
+    /// The escalation gives it to the manager of an approver.
+    EscalatedToManager,
+}
+
+const WAYS: [Way; 13] = [
+    Way::Person,
+    Way::Group,
+    Way::SystemRole,
+    Way::Manager,
+    Way::Expression,
+    Way::DelegatedToThem,
+    Way::DelegatedByThem,
+    Way::AbsentReport,
+    Way::Between,
+    Way::HandedOver,
+    Way::Reassigned,
+    Way::Escalated,
+    Way::EscalatedToManager,
+];
+
+/// Ada in this combination: she asked, it is about her, or both; as an approver or as an administrator.
+async fn tried(f: &Bench, way: Way, starter: &str, subject: &str) {
+    let shown = format!("{way:?}, {starter} for {subject}");
+    let email = "ada@example.org";
+    // Rosa can decide in each, so that the approval opens at all.
+    let with_rosa = |other: Value| json!([{ "person": "rosa@example.org" }, other]);
+    let overdue = |reassign: Value| json!({ "escalation": { "reassign": reassign } });
+    let mut config = json!({});
+    let approvers = match way {
+        Way::Person => with_rosa(json!({ "person": email })),
+        Way::Group => with_rosa(json!({ "group": "with-ada" })),
+        Way::SystemRole => with_rosa(json!({ "systemRole": "approver" })),
+        Way::Manager => with_rosa(json!({ "managerOf": "subject" })),
+        Way::Expression => with_rosa(json!({ "expression": format!("['{email}']") })),
+        Way::DelegatedByThem => with_rosa(json!({ "person": email })),
+        Way::AbsentReport => persons(&["rosa", "uli"]),
+        Way::Between => persons(&["rosa", "mona"]),
+        Way::DelegatedToThem => persons(&["rosa", "mona"]),
+        Way::HandedOver | Way::Reassigned => persons(&["rosa"]),
+        Way::Escalated => {
+            config = overdue(
+                json!({ "afterMinutes": 10, "to": [{ "person": email }, { "person": "mona@example.org" }] }),
+            );
+            persons(&["rosa"])
+        }
+        Way::EscalatedToManager => {
+            config = overdue(json!({ "afterMinutes": 10 }));
+            persons(&["uli"])
+        }
+    };
+    config["approvers"] = approvers;
+    match way {
+        Way::DelegatedToThem => f.delegate("mona", Some("ada")).await.unwrap(),
+        Way::DelegatedByThem => f.delegate("ada", Some("kim")).await.unwrap(),
+        Way::AbsentReport => f.delegate("uli", None).await.unwrap(),
+        Way::Between => {
+            f.delegate("mona", Some("ada")).await.unwrap();
+            f.delegate("ada", Some("kim")).await.unwrap();
+        }
+        _ => {}
+    }
+    let run = f.ask_as(starter, subject, config).await;
+    assert_eq!(run.status, RunStatus::Waiting, "{shown}: {:?}", run.reason);
+    match way {
+        Way::HandedOver => assert!(f.hand_over(&run, "rosa", "ada").await.is_err(), "{shown}"),
+        Way::Reassigned => {
+            assert!(f.reassign(&run, "chief", &["ada"]).await.is_err(), "{shown}");
+            assert!(f.reassign(&run, "chief", &["mona", "ada"]).await.is_err(), "{shown}");
+        }
+        Way::Escalated | Way::EscalatedToManager => {
+            let queue = f.queue().await;
+            f.clock.advance(MINUTE * 10);
+            queue.run_due().await.unwrap();
+        }
+        _ => {}
+    }
+    let approval = f.approval(&run).await;
+    let parties = [f.id(starter), f.id(subject)];
+    for seat in &approval.seats {
+        assert!(!parties.contains(&seat.person), "{shown}: {} has a seat", f.name(&seat.person));
+        let for_them = seat.on_behalf_of.iter().any(|p| parties.contains(p));
+        assert!(!for_them, "{shown}: {} decides on behalf of a party", f.name(&seat.person));
+    }
+    if way == Way::Between || way == Way::DelegatedByThem {
+        assert!(approval.seat_of(&f.id("kim")).is_none(), "{shown}: whom Ada chose decides");
+    }
+    for name in [starter, subject] {
+        for role in [SystemRole::Approver, SystemRole::ResourceManager, SystemRole::Admin] {
+            let (id, by) = (approval.id.clone(), Principal { roles: vec![role], ..f.who(name) });
+            let refused = f.write(move |tx| ops::decide(tx, &by, &id, true, Some("mine")).map(drop)).await;
+            assert!(matches!(refused, Err(Problem::Forbidden(_))), "{shown}: {name} as {role:?}: {refused:?}");
+        }
+    }
+    assert_eq!(f.run(&run).await.status, RunStatus::Waiting, "{shown}");
+}
+
+#[tokio::test]
+async fn nobody_decides_their_own_request_on_any_way() {
+    for way in WAYS {
+        for (starter, subject) in [("ada", "otto"), ("boss", "ada"), ("ada", "ada")] {
+            let f = Bench::start().await;
+            let group = [f.id("ada"), f.id("rosa")];
+            f.write(move |tx| people::ops::create_group(tx, &Principal::system("test"), "with-ada", &group))
+                .await
+                .unwrap();
+            tried(&f, way, starter, subject).await;
+        }
+    }
+}
+
+/// Who asked does not choose who decides, though an administrator.
+#[tokio::test]
+async fn an_administrator_does_not_reassign_their_own_request() {
+    let f = Bench::start().await;
+    for (starter, subject) in [("boss", "otto"), ("ada", "boss"), ("boss", "boss")] {
+        let run = f.ask_as(starter, subject, json!({ "approvers": persons(&["rosa"]) })).await;
+        let refused = f.reassign(&run, "boss", &["kim"]).await;
+        assert!(matches!(refused, Err(Problem::Forbidden(_))), "{starter} {subject}: {refused:?}");
+        assert_eq!(f.seats(&run).await, ["rosa"]);
+    }
+}
+
+/// A run may come to be about somebody else while an approval waits.
+#[tokio::test]
+async fn whom_a_run_is_about_by_now_does_not_decide_in_it() {
+    let f = Bench::start().await;
+    let run = f.ask(json!({ "approvers": persons(&["rosa", "mona"]) })).await;
+    let (id, rosa) = (run.id.clone(), f.id("rosa"));
+    f.write(move |tx| {
+        let mut run = run_store::get_run(tx, &id)?;
+        run.subject_id = Some(rosa.clone());
+        run_store::update_run(tx, &run)
+    })
+    .await
+    .unwrap();
+    assert!(matches!(f.vote(&run, "rosa", true, None).await, Err(Problem::Forbidden(_))));
+    f.vote(&run, "mona", true, None).await.unwrap();
+}
+
+/// A token that somebody else made decides nothing and passes nothing on.
+#[tokio::test]
+async fn a_foreign_token_neither_decides_nor_passes_on() {
+    let f = Bench::start().await;
+    let run = f.ask(json!({ "approvers": persons(&["rosa"]) })).await;
+    let id = f.approval(&run).await.id;
+    let (rosa, boss) = (f.who("rosa"), f.who("boss"));
+    let [rosa, boss] = [rosa, boss].map(|p| Principal { may_decide: false, ..p });
+    let mona = f.id("mona");
+    let statuses = f
+        .write(move |tx| {
+            let to = std::slice::from_ref(&mona);
+            Ok([
+                ops::decide(tx, &rosa, &id, true, None).map(drop),
+                turns::hand_over(tx, &rosa, &id, &mona, "r").map(drop),
+                turns::ask(tx, &rosa, &id, "q").map(drop),
+                turns::reassign(tx, &boss, &id, to, "r").map(drop),
+                turns::reassign(tx, &Principal::cli(0), &id, to, "r").map(drop),
+            ]
+            .map(|r| r.map_err(|p| p.status())))
+        })
+        .await
+        .unwrap();
+    assert_eq!(statuses, [Err(403); 5]);
+    assert_eq!(f.seats(&run).await, ["rosa"]);
+}
