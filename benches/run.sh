@@ -14,3 +14,4 @@ if [ ! -d $peers/node_modules ] || [ $peers/package-lock.json -nt $peers/node_mo
 fi
 cargo bench --locked --bench store
 cargo bench --locked --bench queue -- "$@"
+cargo bench --locked --bench engine -- "$@"

@@ -432,7 +432,7 @@ CREATE INDEX notification_by_person ON notification (person_id, id);
 
 CREATE INDEX notification_by_time ON notification (person_id, created_at);
 
-CREATE INDEX notification_for_digest ON notification (person_id, id) WHERE in_digest = 1 AND mailed_at IS NULL;
+CREATE INDEX notification_for_digest ON notification (person_id) WHERE in_digest = 1 AND mailed_at IS NULL;
 
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
 

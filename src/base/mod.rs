@@ -10,6 +10,7 @@ pub mod access;
 pub mod clock;
 pub mod cron;
 pub mod id;
+pub mod memo;
 pub mod page;
 pub mod problem;
 pub mod template;

@@ -8,6 +8,7 @@
 //! - A template does a bounded amount of work and yields a bounded amount of text.
 
 use std::fmt::Write as _;
+use std::sync::LazyLock;
 
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, Output, State, UndefinedBehavior};
 use serde::Deserialize as _;
@@ -33,19 +34,18 @@ pub struct TemplateError {
 /// Fills every text in `value`, at any depth; names of fields stay as they are.
 pub fn render_value(value: &Value, context: &Value) -> Result<Value, TemplateError> {
     let context = context_of(context)?;
-    let env = environment();
-    render_at(&env, value, &context, &Place { path: String::new(), key: "", depth: 0 })
+    render_at(&ENVIRONMENT, value, &context, &Place { path: String::new(), key: "", depth: 0 })
 }
 
 /// Fills one text; the answer is always a text.
 pub fn render_text(text: &str, context: &Value) -> Result<String, TemplateError> {
     let context = context_of(context)?;
-    render_plain(&environment(), "", text, &context).map_err(|message| TemplateError { path: String::new(), message })
+    render_plain(&ENVIRONMENT, "", text, &context).map_err(|message| TemplateError { path: String::new(), message })
 }
 
 /// Checks the spelling of every template in `value`, without a context.
 pub fn check_value(value: &Value) -> Result<(), TemplateError> {
-    check_at(&environment(), value, "")
+    check_at(&ENVIRONMENT, value, "")
 }
 
 /// What is wrong with one text that is filled from `sample`, and in which line.
@@ -173,6 +173,9 @@ fn kind_of(key: &str) -> &'static str {
         _ => "",
     }
 }
+
+/// The rules are the same for every template; only the values differ.
+static ENVIRONMENT: LazyLock<Environment<'static>> = LazyLock::new(environment);
 
 fn environment() -> Environment<'static> {
     let mut env = Environment::new();

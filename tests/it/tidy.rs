@@ -27,8 +27,10 @@ fn product(text: &str) -> &str {
     text.split("#[cfg(test)]").next().unwrap_or(text)
 }
 
+/// `tests.rs`, and what it is made of beside it.
 fn is_test_file(path: &Path) -> bool {
-    path.file_name().is_some_and(|n| n == "tests.rs" || n == "testing.rs")
+    path.parent().is_some_and(|folder| folder.ends_with("tests"))
+        || path.file_name().is_some_and(|n| n == "tests.rs" || n == "testing.rs")
 }
 
 /// Lines of code: comments may speak of anything.

@@ -148,7 +148,7 @@ fn view(tx: &Tx<'_>, whole: Whole) -> Result<ScheduleView, Problem> {
         shown.name = w.name;
         shown.workflow = Some(Starts {
             workflow_id: active.as_ref().map(|a| a.id.clone()),
-            workflow_name: active.or(newest).map(|a| a.definition.name),
+            workflow_name: active.or(newest).map(|a| a.definition.name.clone()),
             subject: refs(&w.subject_id)?,
             created_by: refs(&w.created_by)?,
             workflow_key: w.workflow_key,

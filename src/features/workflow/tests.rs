@@ -171,7 +171,7 @@ async fn a_run_stays_on_the_version_it_started_with() {
     f.store
         .write(move |tx| {
             let draft = definitions::create_version(tx, &boss, &id)?;
-            let mut changed = draft.definition.clone();
+            let mut changed = (*draft.definition).clone();
             changed.name = "Review, changed".to_owned();
             definitions::update(tx, &boss, &draft.id, changed)?;
             definitions::publish(tx, &boss, &draft.id)

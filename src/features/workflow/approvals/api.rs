@@ -141,7 +141,7 @@ fn view(tx: &Tx<'_>, by: &Principal, a: Approval) -> Result<ApprovalView, Proble
         approvers.extend(people::store::person_ref(tx, id)?);
     }
     Ok(ApprovalView {
-        workflow_name: workflow.definition.name,
+        workflow_name: workflow.definition.name.clone(),
         subject: refs(&a.subject_id)?,
         requested_by: refs(&a.requested_by)?,
         decided_by: refs(&a.decided_by)?,

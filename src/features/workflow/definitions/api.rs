@@ -82,7 +82,7 @@ fn view(w: Workflow, by: &Principal, whole: bool) -> WorkflowView {
         created_at: w.created_at,
         updated_at: w.updated_at,
         published_at: w.published_at,
-        definition: whole.then_some(w.definition),
+        definition: whole.then(|| (*w.definition).clone()),
     }
 }
 
@@ -219,7 +219,7 @@ async fn get_form(
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<FormView>, Failure> {
     let workflow = api.store.read(move |tx| store::get_workflow(tx, &id)).await?;
-    Ok(Json(FormView::of(workflow.definition.variables)))
+    Ok(Json(FormView::of(workflow.definition.variables.clone())))
 }
 
 async fn change(

@@ -14,6 +14,8 @@ use cel::objects::Key;
 use cel::{Context, ExecutionError, Program, Value as CelValue};
 use serde_json::Value;
 
+use crate::base::memo::Memo;
+
 /// The longest expression that is read.
 const MAX_CHARS: usize = 4_000;
 /// The names an expression may use.
@@ -69,20 +71,48 @@ pub fn value(text: &str, values: &Value) -> Result<Value, ExpressionError> {
     compute(text, values)?.json().map_err(|e| ExpressionError(format!("gives no JSON value: {e}")))
 }
 
-fn compute(text: &str, values: &Value) -> Result<CelValue, ExpressionError> {
+/// An expression that was read.
+struct Ready {
+    expression: IdedExpr,
+    /// The names that it mentions.
+    names: Vec<&'static str>,
+}
+
+/// Expressions that a thread keeps: those of the definitions that run.
+const KEPT: usize = 500;
+
+thread_local! {
+    static READY: Memo<Ready> = Memo::new(KEPT);
+    static FUNCTIONS: Result<Context<'static, 'static>, String> = {
+        let mut context = Context::default();
+        add_functions(&mut context).map(|()| context).map_err(|e| e.to_string())
+    };
+}
+
+fn read(text: &str) -> Result<Ready, ExpressionError> {
     let program = compile(text)?;
     let expression = adapt(program.expression(), &mut Vec::new(), 0)?;
-    let mut context = Context::default();
-    for name in NAMES {
-        let value = values.get(name).cloned().unwrap_or(Value::Null);
-        context
-            .add_variable(name, value)
-            .map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))?;
-    }
-    add_functions(&mut context).map_err(|e| ExpressionError(e.to_string()))?;
-    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&expression, &context)))
-        .map_err(|_| ExpressionError("cannot be computed".to_owned()))?
-        .map_err(|e| ExpressionError(e.to_string()))
+    let references = program.references();
+    let mentioned = references.variables();
+    let names = NAMES.into_iter().filter(|name| mentioned.contains(name)).collect();
+    Ok(Ready { expression, names })
+}
+
+fn compute(text: &str, values: &Value) -> Result<CelValue, ExpressionError> {
+    let ready = READY.with(|kept| kept.get(text, || read(text)))?;
+    FUNCTIONS.with(|functions| {
+        let functions = functions.as_ref().map_err(|e| ExpressionError(e.clone()))?;
+        let mut context = functions.new_inner_scope();
+        for name in &ready.names {
+            let value = values.get(*name).cloned().unwrap_or(Value::Null);
+            context
+                .add_variable(*name, value)
+                .map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))?;
+        }
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&ready.expression, &context)))
+            .map_err(|_| ExpressionError("cannot be computed".to_owned()))?
+            .map_err(|e| ExpressionError(e.to_string()))
+    })
 }
 
 fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {

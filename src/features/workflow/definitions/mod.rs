@@ -14,6 +14,8 @@ pub mod people;
 pub mod store;
 pub mod validate;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -287,7 +289,7 @@ pub struct Workflow {
     /// How it stands.
     pub status: WorkflowStatus,
     /// What it says.
-    pub definition: Definition,
+    pub definition: Arc<Definition>,
     /// Who wrote it.
     pub created_by: Option<PersonId>,
     /// When it was made.

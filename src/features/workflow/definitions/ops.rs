@@ -1,5 +1,7 @@
 //! Use cases around definitions.
 
+use std::sync::Arc;
+
 use serde_json::json;
 
 use super::validate::validate;
@@ -25,7 +27,7 @@ fn draft(tx: &Tx<'_>, by: &Principal, key: String, id: WorkflowId, definition: D
         key,
         version: 0,
         status: WorkflowStatus::Draft,
-        definition,
+        definition: Arc::new(definition),
         created_by: by.person.clone(),
         created_at: tx.now(),
         updated_at: tx.now(),
@@ -37,11 +39,11 @@ fn draft(tx: &Tx<'_>, by: &Principal, key: String, id: WorkflowId, definition: D
 pub fn update(tx: &Tx<'_>, by: &Principal, id: &WorkflowId, definition: Definition) -> Result<Workflow, Problem> {
     let mut workflow = store::get_workflow(tx, id)?;
     must_be_draft(&workflow, "changed")?;
-    if workflow.definition == definition {
+    if *workflow.definition == definition {
         return Ok(workflow);
     }
     let before = workflow.clone();
-    workflow.definition = definition;
+    workflow.definition = Arc::new(definition);
     workflow.updated_at = tx.now();
     store::update_workflow(tx, &workflow)?;
     record(tx, by, "workflow.updated", Some(&before), &workflow)?;
@@ -115,7 +117,7 @@ pub fn create_version(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Wo
     if let Some(open) = store::find_by_status(tx, &from.key, WorkflowStatus::Draft)? {
         return Err(Problem::Conflict(format!("There is a draft already: {}. Publish or delete it first.", open.id)));
     }
-    let workflow = draft(tx, by, from.key, tx.new_id(), from.definition);
+    let workflow = draft(tx, by, from.key, tx.new_id(), (*from.definition).clone());
     store::insert_workflow(tx, &workflow)?;
     record(tx, by, "workflow.created", None, &workflow)?;
     Ok(workflow)
@@ -123,7 +125,7 @@ pub fn create_version(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Wo
 
 /// Clones a version into a draft of a new workflow.
 pub fn duplicate(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow, Problem> {
-    let mut definition = store::get_workflow(tx, id)?.definition;
+    let mut definition = (*store::get_workflow(tx, id)?.definition).clone();
     definition.name = format!("{} (copy)", definition.name);
     create(tx, by, definition)
 }
@@ -136,7 +138,7 @@ fn must_be_draft(workflow: &Workflow, what: &str) -> Result<(), Problem> {
 }
 
 fn state(w: &Workflow) -> serde_json::Value {
-    json!({ "name": w.definition.name, "version": w.version, "status": w.status, "definition": w.definition })
+    json!({ "name": w.definition.name, "version": w.version, "status": w.status, "definition": *w.definition })
 }
 
 fn record(

@@ -1,12 +1,30 @@
 //! SQL of workflow versions.
 
-use super::{Workflow, WorkflowStatus};
+use std::sync::Arc;
+
+use super::{Definition, Workflow, WorkflowStatus};
 use crate::base::id::WorkflowId;
+use crate::base::memo::Memo;
 use crate::base::problem::Problem;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
 const COLUMNS: &str = "id, key, version, status, definition, created_by, created_at, updated_at, published_at";
+
+/// Definitions that a thread keeps: those that runs follow at the moment.
+const KEPT: usize = 100;
+
+thread_local! {
+    static READ: Memo<Arc<Definition>> = Memo::new(KEPT);
+}
+
+/// A definition as it is stored; every event of every run asks for one.
+fn definition(text: &str) -> Result<Arc<Definition>, Problem> {
+    let read = || serde_json::from_str(text).map(Arc::new);
+    READ.with(|kept| kept.get(text, read))
+        .map(|found| Arc::clone(&found))
+        .map_err(|e| Problem::internal(format!("a stored definition cannot be read: {e}")))
+}
 
 fn workflow(r: &Row<'_>) -> Result<Workflow, Problem> {
     let status: String = r.get("status")?;
@@ -16,7 +34,7 @@ fn workflow(r: &Row<'_>) -> Result<Workflow, Problem> {
         version: r.get("version")?,
         status: WorkflowStatus::parse(&status)
             .ok_or_else(|| Problem::internal(format!("unknown workflow status {status}")))?,
-        definition: r.get::<Json<super::Definition>>("definition")?.0,
+        definition: definition(&r.get::<String>("definition")?)?,
         created_by: r.get("created_by")?,
         created_at: r.get("created_at")?,
         updated_at: r.get("updated_at")?,
@@ -81,7 +99,7 @@ pub fn find_active(tx: &Tx<'_>, text: &str) -> Result<Option<Workflow>, Problem>
 
 /// Stores a new version.
 pub fn insert_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
-    let d = &w.definition;
+    let d = w.definition.as_ref();
     tx.execute(
         "INSERT INTO workflow (id, key, version, name, description, category, status, definition, created_by,
                                created_at, updated_at, published_at)
@@ -96,7 +114,7 @@ pub fn insert_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
 
 /// Stores what changed of a version.
 pub fn update_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
-    let d = &w.definition;
+    let d = w.definition.as_ref();
     tx.execute(
         "UPDATE workflow SET version = ?2, name = ?3, description = ?4, category = ?5, status = ?6, definition = ?7,
                              updated_at = ?8, published_at = ?9

@@ -52,7 +52,7 @@ fn view(tx: &Tx<'_>, link: Link) -> Result<LinkView, Problem> {
     let state = link.state_at(tx.now());
     Ok(LinkView {
         kind: link.kind,
-        workflow_name: workflow.definition.name,
+        workflow_name: workflow.definition.name.clone(),
         email: link.email,
         display_name: link.display_name,
         message: link.message,

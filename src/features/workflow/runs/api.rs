@@ -99,7 +99,7 @@ impl RunView {
             id: run.id.clone(),
             workflow_id: run.workflow_id.clone(),
             waiting_for: waiting_for(run, &workflow.definition),
-            workflow_name: workflow.definition.name,
+            workflow_name: workflow.definition.name.clone(),
             workflow_version: workflow.version,
             status: run.status,
             reason: run.reason.clone(),

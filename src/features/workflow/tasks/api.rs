@@ -119,7 +119,7 @@ fn in_list(tx: &Tx<'_>, by: &Principal, t: Task) -> Result<TaskView, Problem> {
         candidates.extend(people::store::person_ref(tx, id)?);
     }
     Ok(TaskView {
-        workflow_name: workflow.definition.name,
+        workflow_name: workflow.definition.name.clone(),
         subject: refs(tx, t.subject_id.as_ref())?,
         requested_by: refs(tx, t.requested_by.as_ref())?,
         assignee: refs(tx, t.assignee_id.as_ref())?,

@@ -81,7 +81,7 @@ async fn claim(inner: &Arc<Inner>, wish: u32) -> Result<Next, Problem> {
     }
     let wish = wish.min(free.all);
     // The kind that comes last by its priority comes first at every fourth claim.
-    let calling_first = free.calling > 0 && inner.claims.fetch_add(1, Ordering::Relaxed) % CALLING_FIRST == 0;
+    let calling_first = free.calling > 0 && inner.claims.fetch_add(1, Ordering::Relaxed).is_multiple_of(CALLING_FIRST);
     let tokens: Vec<String> = (0..wish).map(|_| inner.next_token()).collect();
     let (worker, now) = (inner.worker_name(), inner.now());
     let take = |(n, token): (usize, &String)| match n {
