@@ -44,14 +44,14 @@ test('a task is claimed, filled in wrongly, put on hold, and completed', async (
   await panel.getByRole('checkbox', { name: 'screen' }).check();
   watch.allow(/status of 422/);
   await panel.getByRole('button', { name: 'Complete' }).click();
-  await expect(panel.getByText('expected a text that fits')).toBeVisible();
+  await expect(panel.getByText('expected a text that fits ^[A-Z]-[0-9]{3}$', { exact: true })).toBeVisible();
 
   await panel.getByRole('button', { name: 'Put on hold…' }).click();
   await panel.getByLabel('What it waits for').fill('The key of the room');
   await panel.getByRole('button', { name: 'Put on hold', exact: true }).click();
   await expect(panel.getByText('The key of the room')).toBeVisible();
   await panel.getByRole('button', { name: 'Resume' }).click();
-  await panel.getByLabel('Comment').fill('The key is here.');
+  await panel.getByRole('textbox', { name: 'Comment' }).fill('The key is here.');
   await panel.getByRole('button', { name: 'Send' }).click();
   await expect(panel.getByText('The key is here.')).toBeVisible();
 

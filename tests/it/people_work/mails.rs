@@ -33,7 +33,7 @@ async fn mails_are_worded_anew_and_back_and_a_bad_wording_is_refused_with_its_li
 /// In the window of a quarter of an hour five mails go out; the rest comes in one, when it closes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_would_get_many_mails_gets_one() {
-    let w = World::new().await;
+    let mut w = World::new().await;
     let range = json!({ "digestAfter": 0 });
     assert_eq!(w.admin.ask("PUT", "/api/settings/notifications", Some(range)).await.faults(), ["digestAfter: got 0; expected 1 to 1000"]);
     let set = w.admin.ask("PUT", "/api/settings/notifications", Some(json!({ "digestAfter": 2, "digestMinutes": 10 }))).await.ok(200);
@@ -60,7 +60,7 @@ async fn whoever_would_get_many_mails_gets_one() {
     subjects.sort_unstable();
     assert_eq!(subjects, ["4 messages for you", "Number 1 for you", "Number 2 for you"], "two mails and the digest");
     // Some time later mails are single again.
-    w.pass(Duration::from_secs(1200));
+    w.pass_and_sign_in(Duration::from_secs(1200)).await;
     let run = w.ada.start(&w.example("consent.json").await, json!({})).await;
     w.mail(&["Subject: Your consent is needed"]).await;
     w.ada.post(&format!("/api/runs/{run}/cancel"), json!({ "reason": "over" })).await.ok(200);
