@@ -18,7 +18,7 @@ use crate::base::time::Timestamp;
 use crate::features::access::documents;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::settings::Started;
-use crate::features::workflow::approvals;
+use crate::features::workflow::{approvals, links, tasks};
 use crate::features::workflow::definitions::{self, Definition};
 use crate::features::workflow::engine::{self, Token, Wait};
 use crate::features::workflow::exceptions;
@@ -289,8 +289,16 @@ impl Sight<'_, '_> {
                 people.extend(approval.seats.iter().filter(here).map(|s| s.person.clone()));
                 ("approval", "A decision".to_owned(), None, Some(id.clone()))
             }
-            Wait::Task { id } => ("task", "A task to be done".to_owned(), None, Some(id.clone())),
-            Wait::Link { id } => ("link", "A link to be followed".to_owned(), None, Some(id.clone())),
+            Wait::Task { id } => {
+                let task = tasks::store::get_task(self.tx, &TypedId::from_stored(id.clone()))?;
+                // Once somebody has it, the others need not do it.
+                people = task.assignee_id.map_or(task.candidates, |one| vec![one]);
+                ("task", "A task to be done".to_owned(), None, Some(id.clone()))
+            }
+            Wait::Link { id } => {
+                people.extend(links::store::get_link(self.tx, &TypedId::from_stored(id.clone()))?.person_id);
+                ("link", "A link to be followed".to_owned(), None, Some(id.clone()))
+            }
             Wait::Document { document_type, person } => {
                 people.push(PersonId::from_stored(person.clone()));
                 ("document", documents::title(document_type), None, None)
