@@ -99,6 +99,11 @@ CREATE TABLE approval_approver (
 
 CREATE INDEX approval_approver_by_person ON approval_approver (person_id, approval_id);
 
+CREATE TRIGGER approver_sees_the_run AFTER INSERT ON approval_approver BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.person_id, a.run_id FROM approval a WHERE a.id = NEW.approval_id;
+END;
+
 CREATE TABLE approval_note (
     approval_id TEXT NOT NULL REFERENCES approval (id),
     seq         INTEGER NOT NULL,
@@ -541,7 +546,7 @@ CREATE INDEX notification_by_person ON notification (person_id, id);
 
 CREATE INDEX notification_by_time ON notification (person_id, created_at);
 
-CREATE INDEX notification_for_digest ON notification (person_id, id) WHERE in_digest = 1 AND mailed_at IS NULL;
+CREATE INDEX notification_for_digest ON notification (person_id) WHERE in_digest = 1 AND mailed_at IS NULL;
 
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
 
@@ -605,13 +610,25 @@ CREATE TABLE run (
 
 CREATE INDEX run_by_parent ON run (parent_run_id) WHERE parent_run_id IS NOT NULL;
 
-CREATE INDEX run_by_starter ON run (started_by, id);
-
 CREATE INDEX run_by_status ON run (status, id);
 
 CREATE INDEX run_by_subject ON run (subject_id, id);
 
 CREATE INDEX run_by_workflow ON run (workflow_id, id);
+
+CREATE INDEX run_by_workflow_status ON run (workflow_id, status, id);
+
+CREATE TRIGGER run_has_another_subject AFTER UPDATE OF subject_id ON run
+WHEN NEW.subject_id IS NOT NULL AND NEW.subject_id IS NOT OLD.subject_id BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id) VALUES (NEW.subject_id, NEW.id);
+END;
+
+CREATE TRIGGER run_has_viewers AFTER INSERT ON run BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.started_by, NEW.id WHERE NEW.started_by IS NOT NULL;
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.subject_id, NEW.id WHERE NEW.subject_id IS NOT NULL;
+END;
 
 CREATE INDEX run_running_by_update ON run (updated_at) WHERE status = 'running';
 
@@ -668,6 +685,12 @@ CREATE TABLE run_step (
 
 CREATE INDEX run_step_large ON run_step (id) WHERE octet_length(output) > 16384;
 
+CREATE TABLE run_viewer (
+    person_id TEXT NOT NULL REFERENCES person (id),
+    run_id    TEXT NOT NULL REFERENCES run (id),
+    PRIMARY KEY (person_id, run_id)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE schema_migration (
             version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
             applied_at INTEGER NOT NULL) STRICT;
@@ -712,6 +735,11 @@ CREATE TABLE task_candidate (
     person_id TEXT NOT NULL REFERENCES person (id),
     PRIMARY KEY (task_id, person_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER candidate_sees_the_run AFTER INSERT ON task_candidate BEGIN
+    INSERT OR IGNORE INTO run_viewer (person_id, run_id)
+        SELECT NEW.person_id, t.run_id FROM task t WHERE t.id = NEW.task_id;
+END;
 
 CREATE INDEX task_candidate_by_person ON task_candidate (person_id, task_id);
 

@@ -255,7 +255,7 @@ async fn apply(door: &mut Door, args: ApplyArgs) -> Result<(), Problem> {
         if published {
             let id = done["id"].as_str().unwrap_or_default().to_owned();
             let active = door
-                .post(&format!("/api/workflows/{id}/publish"), &Value::Null)
+                .post(&format!("/api/workflows/{id}/publish"), &json!({}))
                 .await
                 .map_err(|p| in_file(&planned.path, &p))?;
             done["status"] = active["status"].clone();

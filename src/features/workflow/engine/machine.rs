@@ -149,7 +149,9 @@ impl<'a> Engine<'a> {
             OnError::Continue if still.iter().all(|t| !self.is_decision(&t.step)) => {
                 for token in still {
                     let error = StepError::new("stuck", reason.clone());
-                    self.leave(token.visit, "error", Value::Null, Some(error));
+                    if self.state.ended.is_none() {
+                        self.leave(token.visit, "error", Value::Null, Some(error));
+                    }
                 }
             }
             OnError::Compensate if !self.state.undo.is_empty() => {
@@ -183,7 +185,10 @@ impl<'a> Engine<'a> {
     fn tick(&mut self) {
         let visits: Vec<u32> = self.state.tokens.iter().map(|t| t.visit).collect();
         for visit in visits {
-            self.tick_token(visit);
+            // A run that ended keeps its places to be taken up again; they are over all the same.
+            if self.state.ended.is_none() {
+                self.tick_token(visit);
+            }
         }
         let next = self.state.places().iter().filter_map(due).min();
         if let Some(at) = next {

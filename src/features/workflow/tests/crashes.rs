@@ -166,7 +166,7 @@ impl World {
 
 #[tokio::test]
 async fn a_lost_process_loses_no_run_and_doubles_no_outcome() {
-    let cases = u64::from(Config::default().cases.max(256)) / 4;
+    let cases = u64::from(Config::default().cases.max(256)) / 8;
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[31; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     let mut world = World::new().await;
