@@ -352,3 +352,26 @@ fn a_released_migration_that_changed_or_went_is_noticed() {
     let read = |file: &str| if file == "0001_a.sql" { b"abc".to_vec() } else { Vec::new() };
     assert_eq!(thawed(&list, read), ["migrations/0002_b.sql is not what was released; add a new migration instead"]);
 }
+
+/// A link in a message that leads nowhere is found by whoever follows it.
+#[test]
+fn links_in_messages_lead_to_pages() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let routes = fs::read_to_string(root.join("web/src/routes.ts")).expect("the pages of the UI");
+    let pages: Vec<&str> = routes.split("path: '").skip(1).filter_map(|rest| rest.split('\'').next()).collect();
+    assert!(pages.contains(&"/inbox") && pages.contains(&"/runs/:id"), "{pages:?}");
+    let mut faults = Vec::new();
+    let mut links = 0;
+    for (path, text) in sources("src").into_iter().filter(|(p, _)| !is_test_file(p)) {
+        for (line, code) in code_lines(product(&text)).filter(|(_, l)| l.contains("link: Some(") || l.contains("link = Some(")) {
+            let Some(link) = code.split('"').nth(1).filter(|l| l.starts_with('/')) else { continue };
+            links += 1;
+            let page = link.split('?').next().unwrap_or(link).replace("{}", ":id");
+            if !pages.contains(&page.as_str()) {
+                faults.push(format!("{}:{line} links to {link}", path.display()));
+            }
+        }
+    }
+    assert!(links >= 5, "only {links} links were found");
+    report("A link in a message leads to a page of the UI.", faults);
+}

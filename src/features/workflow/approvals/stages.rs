@@ -84,7 +84,7 @@ pub(super) fn tell(
     subject: String,
     body: String,
 ) -> Result<(), Problem> {
-    let link = Some(format!("/inbox/{}", approval.id));
+    let link = Some(format!("/inbox?id={}", approval.id));
     notifications::ops::notify(tx, to, Message { subject, body, link, kind: "approval" })
 }
 
