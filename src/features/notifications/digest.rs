@@ -20,7 +20,7 @@ use crate::platform::store::Tx;
 
 /// Mails within the time of [`DIGEST_MINUTES`] after which messages wait for a digest.
 pub const DIGEST_AFTER: NumberSetting =
-    NumberSetting { field: "digestAfter", name: "notifications.digest_after", min: 1, max: 1_000 };
+    NumberSetting { field: "digestAfter", name: "notifications.digest_after", min: 1, max: 1_000_000 };
 /// Minutes that are looked back on, and from one digest to the next.
 pub const DIGEST_MINUTES: NumberSetting =
     NumberSetting { field: "digestMinutes", name: "notifications.digest_minutes", min: 1, max: 1_440 };

@@ -35,7 +35,7 @@ async fn mails_are_worded_anew_and_back_and_a_bad_wording_is_refused_with_its_li
 async fn whoever_would_get_many_mails_gets_one() {
     let mut w = World::new().await;
     let range = json!({ "digestAfter": 0 });
-    assert_eq!(w.admin.ask("PUT", "/api/settings/notifications", Some(range)).await.faults(), ["digestAfter: got 0; expected 1 to 1000"]);
+    assert_eq!(w.admin.ask("PUT", "/api/settings/notifications", Some(range)).await.faults(), ["digestAfter: got 0; expected 1 to 1000000"]);
     let set = w.admin.ask("PUT", "/api/settings/notifications", Some(json!({ "digestAfter": 2, "digestMinutes": 10 }))).await.ok(200);
     assert_eq!((set["digestAfter"]["value"].as_u64(), set["digestMinutes"]["value"].as_u64()), (Some(2), Some(10)));
     let steps: Vec<_> = (1..=6)
