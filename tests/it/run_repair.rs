@@ -1,9 +1,12 @@
 //! Runs that went wrong: what is told of them, and how they are mended by hand.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tenure::app::demo::story::{ADA, ADMIN, MONA, ROSA};
 use tenure::params;
 
+use crate::support::eventually;
 use crate::support::office::{Office, Who, id_of};
 
 /// Grants the role that a variable names; then somebody decides.
@@ -82,9 +85,13 @@ async fn a_failed_run_says_why_is_corrected_and_goes_on_where_it_failed() {
     assert!(again["reason"].is_null() && again["endedAt"].is_null(), "{again}");
     office.run_that_is(&admin, &run, "waiting").await;
     assert_eq!(office.ask(&admin, "POST", &retry, Value::Null).await.0, 409, "it did not fail again");
-    let told = office.does(&admin, "GET", &diagnose, Value::Null).await;
+    // It waits for the access first, and then for its time.
+    let told = eventually("the run is at its nap", Duration::from_secs(20), || async {
+        let told = office.does(&admin, "GET", &diagnose, Value::Null).await;
+        Some(told).filter(|t| t["waits"][0]["stepId"] == "nap")
+    })
+    .await;
     assert_eq!(told["failed"], json!([]));
-    assert_eq!(told["waits"][0]["stepId"], "nap");
     assert!(told["waits"][0]["until"].is_string() && told["waits"][0]["since"].is_string());
     for name in ["run.retried", "run.variables_changed"] {
         assert_eq!(audited(&office, name).await, 1, "{name}");
