@@ -2,14 +2,16 @@ import { defineConfig } from '@playwright/test';
 
 export default defineConfig({
   testDir: 'e2e',
-  workers: 1,
+  // Each has a server and a browser of its own; more than the cores would only make the tests wait for each other.
+  workers: 2,
   fullyParallel: false,
   timeout: 20_000,
   expect: { timeout: 10_000 },
   reporter: [['list']],
   use: {
     viewport: { width: 1440, height: 900 },
-    trace: 'retain-on-failure',
+    // A trace is as dear as the test itself; TRACE=1 keeps those of what fails.
+    trace: process.env.TRACE ? 'retain-on-failure' : 'off',
     screenshot: 'only-on-failure',
     video: 'off',
     launchOptions: {
