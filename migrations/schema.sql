@@ -16,13 +16,33 @@ CREATE TABLE access_grant (
     -- The calls as rendered when it was provisioned, so that the same account is taken away again.
     calls          TEXT,
     last_error     TEXT,
-    confirmed_at   INTEGER,
+    confirmed_at   INTEGER, account TEXT, changed_at INTEGER NOT NULL DEFAULT 0,
     UNIQUE (assignment_id, entitlement_id)
 ) STRICT;
+
+CREATE INDEX grant_by_account ON access_grant (entitlement_id, account);
+
+CREATE INDEX grant_by_entitlement ON access_grant (entitlement_id, assignment_id);
 
 CREATE INDEX grant_by_need ON access_grant (person_id, entitlement_id);
 
 CREATE INDEX grant_open ON access_grant (id) WHERE state IN ('pending', 'failed', 'deprovisioning');
+
+CREATE TABLE access_period (
+    entity    TEXT    NOT NULL CHECK (entity IN ('assignment', 'document')),
+    entity_id TEXT    NOT NULL,
+    -- Never before the one that came before it, whatever the clock did.
+    from_at   INTEGER NOT NULL,
+    -- When the next one began; null while it lasts.
+    until_at  INTEGER,
+    state     TEXT    NOT NULL,
+    -- The entry that tells of it, with everything else that was true then.
+    seq       INTEGER NOT NULL,
+    -- GET /api/assignments?asOf= and GET /api/documents?asOf= newest first; how one of them stood.
+    PRIMARY KEY (entity, entity_id, from_at)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX access_period_by_state ON access_period (entity, state, entity_id, from_at, until_at, seq);
 
 CREATE TABLE account (
     id            TEXT PRIMARY KEY,
@@ -33,6 +53,13 @@ CREATE TABLE account (
     epoch         INTEGER NOT NULL DEFAULT 1,
     created_at    INTEGER NOT NULL
 ) STRICT;
+
+CREATE TABLE account_flight (
+    entitlement_id TEXT NOT NULL REFERENCES entitlement (id),
+    account        TEXT NOT NULL,
+    job_id         TEXT NOT NULL,
+    PRIMARY KEY (entitlement_id, account)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE account_role (
     account_id TEXT NOT NULL REFERENCES account (id),
@@ -53,7 +80,7 @@ CREATE TABLE api_token (
     expires_at   INTEGER NOT NULL,
     last_used_at INTEGER,
     revoked_at   INTEGER
-) STRICT;
+, made_by TEXT REFERENCES person (id)) STRICT;
 
 CREATE INDEX api_token_by_account ON api_token (account_id, id);
 
@@ -150,7 +177,7 @@ CREATE TABLE assignment (
     expires_at  INTEGER,
     created_at  INTEGER NOT NULL,
     ended_at    INTEGER
-) STRICT;
+, remind_at INTEGER) STRICT;
 
 CREATE INDEX assignment_by_person ON assignment (person_id, id);
 
@@ -161,7 +188,11 @@ CREATE INDEX assignment_by_run ON assignment (run_id) WHERE run_id IS NOT NULL;
 CREATE INDEX assignment_due ON assignment (expires_at, id)
     WHERE expires_at IS NOT NULL AND state IN ('scheduled', 'provisioning', 'active', 'partially_provisioned');
 
+CREATE INDEX assignment_remind ON assignment (remind_at, id) WHERE remind_at IS NOT NULL;
+
 CREATE INDEX assignment_start ON assignment (starts_at, id) WHERE state = 'scheduled';
+
+CREATE INDEX assignment_states ON assignment (ended_at, state);
 
 CREATE TABLE assignment_document (
     assignment_id TEXT NOT NULL REFERENCES assignment (id),
@@ -205,6 +236,24 @@ CREATE TABLE audit_state (
     PRIMARY KEY (seq, part)
 ) STRICT, WITHOUT ROWID;
 
+CREATE TRIGGER audit_entry_begins_a_period AFTER INSERT ON audit_state
+WHEN NEW.part = 'new'
+     AND EXISTS (SELECT 1 FROM audit_log l WHERE l.seq = NEW.seq AND l.entity IN ('assignment', 'document'))
+     AND json_extract(CAST(NEW.state AS TEXT), '$.state') IS NOT NULL
+BEGIN
+    INSERT INTO access_period (entity, entity_id, from_at, state, seq)
+        SELECT l.entity, l.entity_id,
+               max(l.at, coalesce((SELECT max(p.from_at) FROM access_period p
+                                   WHERE p.entity = l.entity AND p.entity_id = l.entity_id), l.at)),
+               json_extract(CAST(NEW.state AS TEXT), '$.state'), l.seq
+        FROM audit_log l WHERE l.seq = NEW.seq
+        ON CONFLICT (entity, entity_id, from_at) DO UPDATE SET state = excluded.state, seq = excluded.seq;
+    UPDATE access_period SET until_at = (SELECT max(n.from_at) FROM access_period n
+                                         WHERE n.entity = access_period.entity AND n.entity_id = access_period.entity_id)
+        WHERE (entity, entity_id) = (SELECT l.entity, l.entity_id FROM audit_log l WHERE l.seq = NEW.seq)
+          AND until_at IS NULL AND seq <> NEW.seq;
+END;
+
 CREATE TABLE blob (
     sha256     TEXT    NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
     size_bytes INTEGER NOT NULL CHECK (size_bytes > 0),
@@ -236,15 +285,24 @@ CREATE INDEX break_glass_by_person ON break_glass (person_id, role_id);
 
 CREATE INDEX break_glass_open ON break_glass (id) WHERE verdict IS NULL;
 
+CREATE TABLE clock_hold (
+    one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),
+    -- moved: it was set while Tenure ran; behind, ahead: at a start, of the newest audit entry.
+    kind        TEXT    NOT NULL CHECK (kind IN ('moved', 'behind', 'ahead')),
+    -- What the clock showed when that was noticed, and what it should have been near.
+    shown_at    INTEGER NOT NULL,
+    expected_at INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE connector (
     id         TEXT PRIMARY KEY,
     -- GET /api/connectors by name; find_by_name.
     name       TEXT NOT NULL UNIQUE,
-    kind       TEXT NOT NULL CHECK (kind IN ('directory', 'http', 'ldap')),
     config     TEXT NOT NULL CHECK (json_valid(config)),
     created_at INTEGER NOT NULL,
     updated_at INTEGER NOT NULL
-) STRICT;
+, kind TEXT NOT NULL DEFAULT 'directory'
+    CHECK (kind IN ('directory', 'http', 'ldap', 'scim', 'sql', 'exec')), policy TEXT NOT NULL DEFAULT '{}' CHECK (json_valid(policy)), mock INTEGER NOT NULL DEFAULT 0) STRICT;
 
 CREATE TABLE connector_secret (
     connector_id TEXT NOT NULL REFERENCES connector (id) ON DELETE CASCADE,
@@ -322,7 +380,7 @@ CREATE TABLE document (
     submitted_by TEXT   REFERENCES person (id),
     reviewed_by TEXT    REFERENCES person (id),
     reviewed_at INTEGER
-, sha256 TEXT REFERENCES blob (sha256)) STRICT;
+, sha256 TEXT REFERENCES blob (sha256), token_made_by TEXT REFERENCES person (id), remind_at INTEGER) STRICT;
 
 CREATE INDEX document_by_blob ON document (sha256) WHERE sha256 IS NOT NULL;
 
@@ -333,6 +391,8 @@ CREATE INDEX document_due ON document (expires_at, id) WHERE state IN ('submitte
 CREATE TRIGGER document_file_is_fixed BEFORE UPDATE OF sha256, file_name, media_type ON document
 WHEN OLD.state <> 'submitted'
 BEGIN SELECT RAISE(ABORT, 'the file of a document is fixed once it was reviewed'); END;
+
+CREATE INDEX document_remind ON document (remind_at, id) WHERE remind_at IS NOT NULL;
 
 CREATE TABLE document_wait (
     run_id    TEXT NOT NULL,
@@ -354,7 +414,8 @@ CREATE TABLE entitlement (
     -- Retired ones are not given any more; what was given stays until its end.
     status       TEXT    NOT NULL CHECK (status IN ('active', 'retired')),
     created_at   INTEGER NOT NULL
-) STRICT;
+, list_call TEXT, policy TEXT NOT NULL DEFAULT 'report'
+    CHECK (policy IN ('report', 'repair', 'revoke_unknown')), remove_call TEXT) STRICT;
 
 CREATE TABLE exception (
     id              TEXT PRIMARY KEY,
@@ -383,12 +444,26 @@ CREATE INDEX exception_by_state ON exception (state, id);
 
 CREATE UNIQUE INDEX exception_one_open ON exception (kind, target) WHERE state = 'pending';
 
+CREATE TABLE expiry_reminder (
+    kind      TEXT NOT NULL PRIMARY KEY CHECK (kind IN ('assignment', 'document')),
+    days      TEXT NOT NULL,
+    cursor_at INTEGER,
+    cursor_id TEXT
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE grant_flight (
     person_id      TEXT NOT NULL REFERENCES person (id),
     entitlement_id TEXT NOT NULL REFERENCES entitlement (id),
     job_id         TEXT NOT NULL,
     PRIMARY KEY (person_id, entitlement_id)
 ) STRICT, WITHOUT ROWID;
+
+CREATE TABLE group_former_name (
+    name     TEXT NOT NULL PRIMARY KEY,
+    group_id TEXT NOT NULL REFERENCES person_group (id) ON DELETE CASCADE
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX group_former_name_by_group ON group_former_name (group_id);
 
 CREATE TABLE group_member (
     group_id  TEXT NOT NULL REFERENCES person_group (id),
@@ -397,6 +472,15 @@ CREATE TABLE group_member (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX group_member_by_person ON group_member (person_id);
+
+CREATE TABLE hook_seen (
+    connector_id TEXT NOT NULL REFERENCES connector (id) ON DELETE CASCADE,
+    signature    BLOB NOT NULL,
+    at           INTEGER NOT NULL,
+    PRIMARY KEY (connector_id, signature)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX hook_seen_by_time ON hook_seen (connector_id, at);
 
 CREATE TABLE identity_link (
     person_id    TEXT NOT NULL REFERENCES person (id),
@@ -407,6 +491,48 @@ CREATE TABLE identity_link (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX identity_link_by_account ON identity_link (connector_id, external_id);
+
+CREATE TABLE import (
+    id          TEXT PRIMARY KEY,
+    kind        TEXT NOT NULL CHECK (kind IN ('people', 'assignments')),
+    name        TEXT NOT NULL,
+    -- 'csv', or the connector whose people were listed.
+    origin      TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('reviewed', 'applying', 'applied', 'cancelled')),
+    created_by  TEXT REFERENCES person (id),
+    created_by_name TEXT NOT NULL,
+    created_at  INTEGER NOT NULL,
+    applied_by  TEXT REFERENCES person (id),
+    applied_at  INTEGER,
+    finished_at INTEGER,
+    -- How many rows there are of each verdict, as the review found them.
+    counts      TEXT NOT NULL CHECK (json_valid(counts)),
+    -- The row that was applied last.
+    cursor      INTEGER NOT NULL DEFAULT 0,
+    done        INTEGER NOT NULL DEFAULT 0,
+    failed      INTEGER NOT NULL DEFAULT 0,
+    job_id      TEXT
+) STRICT;
+
+CREATE TABLE import_row (
+    import_id TEXT NOT NULL REFERENCES import (id) ON DELETE CASCADE,
+    -- The line of the file, counted from 1.
+    line      INTEGER NOT NULL,
+    verdict   TEXT NOT NULL CHECK (verdict IN ('new', 'changed', 'unchanged', 'conflict', 'fault')),
+    matched_by TEXT,
+    person_id TEXT REFERENCES person (id),
+    -- What stands in the file, by column.
+    given     TEXT NOT NULL CHECK (json_valid(given)),
+    -- What would change: field, before, after.
+    changes   TEXT NOT NULL CHECK (json_valid(changes)),
+    -- What is wrong: column, message.
+    faults    TEXT NOT NULL CHECK (json_valid(faults)),
+    state     TEXT NOT NULL CHECK (state IN ('open', 'done', 'skipped', 'failed')),
+    error     TEXT,
+    PRIMARY KEY (import_id, line)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX import_row_by_verdict ON import_row (import_id, verdict, line);
 
 CREATE TABLE job (
     id            TEXT    NOT NULL PRIMARY KEY,
@@ -430,7 +556,9 @@ CREATE TABLE job (
     created_at    INTEGER NOT NULL,
     processed_on  INTEGER,
     finished_on   INTEGER
-, queue_ref TEXT, cuts INTEGER NOT NULL DEFAULT 0) STRICT;
+, queue_ref TEXT, cuts INTEGER NOT NULL DEFAULT 0, due_from INTEGER) STRICT;
+
+CREATE INDEX job_due_from ON job (id) WHERE due_from IS NOT NULL;
 
 CREATE INDEX job_finished ON job (state, finished_on, id) WHERE state IN ('done', 'failed');
 
@@ -550,6 +678,11 @@ CREATE INDEX notification_for_digest ON notification (person_id) WHERE in_digest
 
 CREATE INDEX notification_unread ON notification (person_id) WHERE read_at IS NULL;
 
+CREATE TABLE notification_choice (
+    person_id TEXT PRIMARY KEY REFERENCES person (id),
+    mail      TEXT NOT NULL CHECK (mail IN ('usual', 'each', 'together'))
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE notification_template (
     key        TEXT PRIMARY KEY,
     subject    TEXT NOT NULL,
@@ -566,12 +699,155 @@ CREATE TABLE person (
     active       INTEGER NOT NULL DEFAULT 1,
     attributes   TEXT NOT NULL DEFAULT '{}',
     created_at   INTEGER NOT NULL
-) STRICT;
+, external_id TEXT, updated_at INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE UNIQUE INDEX person_by_external_id ON person (external_id) WHERE external_id IS NOT NULL;
+
+CREATE INDEX person_by_manager ON person (manager_id) WHERE manager_id IS NOT NULL;
 
 CREATE TABLE person_group (
     id   TEXT PRIMARY KEY,
     name TEXT NOT NULL UNIQUE
+, description TEXT NOT NULL DEFAULT '', owner_id TEXT REFERENCES person (id), external_id TEXT, created_at INTEGER NOT NULL DEFAULT 0, updated_at INTEGER NOT NULL DEFAULT 0) STRICT;
+
+CREATE TABLE person_leave (
+    id          TEXT PRIMARY KEY,
+    person_id   TEXT NOT NULL REFERENCES person (id),
+    -- Who said so: what is counted together against the threshold.
+    source      TEXT NOT NULL,
+    source_name TEXT NOT NULL,
+    reason      TEXT NOT NULL,
+    state       TEXT NOT NULL CHECK (state IN ('held', 'open', 'done', 'dismissed', 'withdrawn')),
+    held_because TEXT,
+    -- The run that closed the person; it is not cancelled by that.
+    run_id      TEXT REFERENCES run (id),
+    created_at  INTEGER NOT NULL,
+    began_at    INTEGER,
+    done_at     INTEGER,
+    decided_by  TEXT REFERENCES person (id),
+    decided_at  INTEGER,
+    decision_reason TEXT,
+    -- What was ended and handed over, and what nobody could take.
+    result      TEXT NOT NULL CHECK (json_valid(result))
 ) STRICT;
+
+CREATE INDEX person_leave_by_person ON person_leave (person_id, id);
+
+CREATE INDEX person_leave_by_source ON person_leave (source, began_at);
+
+CREATE INDEX person_leave_by_state ON person_leave (state, id);
+
+CREATE UNIQUE INDEX person_leave_one_held ON person_leave (person_id) WHERE state = 'held';
+
+CREATE TABLE reconciliation (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    kind         TEXT    NOT NULL CHECK (kind IN ('scheduled', 'manual', 'dry_run')),
+    requested_by TEXT    NOT NULL,
+    status       TEXT    NOT NULL CHECK (status IN ('running', 'completed', 'held', 'failed')),
+    started_at   INTEGER NOT NULL,
+    ended_at     INTEGER
+) STRICT;
+
+CREATE TABLE reconciliation_adoption (
+    id           TEXT    NOT NULL PRIMARY KEY,
+    plan_no      INTEGER NOT NULL REFERENCES reconciliation_plan (no),
+    role_id      TEXT    NOT NULL REFERENCES role (id),
+    reason       TEXT    NOT NULL,
+    expires_at   INTEGER NOT NULL,
+    -- Whoever asked and whoever agreed; they adopt nothing for themselves.
+    requested_by TEXT    NOT NULL,
+    mark         TEXT,
+    total        INTEGER NOT NULL,
+    cursor       INTEGER NOT NULL DEFAULT 0,
+    adopted      INTEGER NOT NULL DEFAULT 0,
+    skipped      INTEGER NOT NULL DEFAULT 0,
+    created_at   INTEGER NOT NULL,
+    ended_at     INTEGER
+) STRICT;
+
+CREATE INDEX reconciliation_adoption_by_plan ON reconciliation_adoption (plan_no, id);
+
+CREATE TABLE reconciliation_found (
+    plan_no    INTEGER NOT NULL REFERENCES reconciliation_plan (no),
+    account    TEXT    NOT NULL,
+    -- Only of accounts that no grant stands behind.
+    attributes TEXT,
+    PRIMARY KEY (plan_no, account)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE reconciliation_item (
+    no            INTEGER NOT NULL PRIMARY KEY,
+    id            TEXT    NOT NULL UNIQUE,
+    plan_no       INTEGER NOT NULL REFERENCES reconciliation_plan (no),
+    account       TEXT    NOT NULL,
+    action        TEXT    NOT NULL CHECK (action IN ('add', 'remove', 'adopt', 'ignore')),
+    reason        TEXT    NOT NULL,
+    state         TEXT    NOT NULL CHECK (state IN ('reported', 'planned', 'applying', 'done', 'failed', 'skipped')),
+    -- The grant that it is about, and which change of what is wanted its call carries out.
+    grant_id      TEXT    REFERENCES access_grant (id),
+    generation    INTEGER,
+    -- Whose it seems to be.
+    person_id     TEXT    REFERENCES person (id),
+    attributes    TEXT,
+    error         TEXT,
+    -- The job that removes an account without a grant.
+    job_id        TEXT,
+    -- What it became when it was adopted.
+    assignment_id TEXT    REFERENCES assignment (id),
+    changed_at    INTEGER NOT NULL,
+    UNIQUE (plan_no, account)
+) STRICT;
+
+CREATE INDEX reconciliation_item_by_plan ON reconciliation_item (plan_no, no);
+
+CREATE INDEX reconciliation_item_by_state ON reconciliation_item (plan_no, state, no);
+
+CREATE TABLE reconciliation_plan (
+    no                INTEGER NOT NULL PRIMARY KEY,
+    id                TEXT    NOT NULL UNIQUE,
+    reconciliation_id TEXT    NOT NULL REFERENCES reconciliation (id),
+    entitlement_id    TEXT    NOT NULL REFERENCES entitlement (id),
+    connector_id      TEXT    NOT NULL REFERENCES connector (id),
+    policy            TEXT    NOT NULL,
+    -- How the entitlement says it is listed, and an account removed: what is carried out is what was compared.
+    terms             TEXT    NOT NULL,
+    dry_run           INTEGER NOT NULL,
+    status            TEXT    NOT NULL CHECK (status IN ('listing', 'comparing', 'held', 'applying', 'completed',
+                                                         'failed', 'rejected', 'superseded')),
+    -- The job that is at it.
+    job_id            TEXT    NOT NULL,
+    -- Where the job goes on: the source's own cursor while listing, an account while comparing.
+    pass              TEXT    NOT NULL DEFAULT 'found' CHECK (pass IN ('found', 'grants')),
+    cursor            TEXT,
+    -- Pages and entries that came; accounts among them; accounts that are to be there.
+    pages             INTEGER NOT NULL DEFAULT 0,
+    seen              INTEGER NOT NULL DEFAULT 0,
+    found             INTEGER NOT NULL DEFAULT 0,
+    expected          INTEGER NOT NULL DEFAULT 0,
+    -- Wanted grants that do not know their account.
+    nameless          INTEGER NOT NULL DEFAULT 0,
+    -- Removals that were let go.
+    removals          INTEGER NOT NULL DEFAULT 0,
+    -- Why it is held or failed: a word for programs, a sentence for people.
+    why               TEXT,
+    detail            TEXT,
+    started_at        INTEGER NOT NULL,
+    compared_at       INTEGER,
+    let_go_at         INTEGER,
+    ended_at          INTEGER,
+    decided_by        TEXT,
+    decided_at        INTEGER,
+    decision_reason   TEXT
+) STRICT;
+
+CREATE INDEX reconciliation_plan_by_entitlement ON reconciliation_plan (entitlement_id, no);
+
+CREATE INDEX reconciliation_plan_by_run ON reconciliation_plan (reconciliation_id, no);
+
+CREATE INDEX reconciliation_plan_let_go ON reconciliation_plan (let_go_at) WHERE let_go_at IS NOT NULL;
+
+CREATE UNIQUE INDEX reconciliation_plan_open ON reconciliation_plan (entitlement_id)
+    WHERE status IN ('listing', 'comparing', 'applying');
 
 CREATE TABLE role (
     id                      TEXT    NOT NULL PRIMARY KEY,
@@ -582,6 +858,17 @@ CREATE TABLE role (
     default_duration_days   INTEGER CHECK (default_duration_days > 0),
     required_document_types TEXT    NOT NULL,
     created_at              INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE role_conflict (
+    id         TEXT    NOT NULL PRIMARY KEY,
+    -- The lesser id of the two.
+    role_a     TEXT    NOT NULL REFERENCES role (id),
+    role_b     TEXT    NOT NULL REFERENCES role (id) CHECK (role_b > role_a),
+    reason     TEXT    NOT NULL,
+    created_at INTEGER NOT NULL,
+    -- Whether two roles exclude each other, whenever one is granted, started or extended.
+    UNIQUE (role_a, role_b)
 ) STRICT;
 
 CREATE TABLE role_entitlement (
@@ -606,7 +893,7 @@ CREATE TABLE run (
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
     ended_at     INTEGER
-) STRICT;
+, mock INTEGER NOT NULL DEFAULT 0 CHECK (mock IN (0, 1))) STRICT;
 
 CREATE INDEX run_by_parent ON run (parent_run_id) WHERE parent_run_id IS NOT NULL;
 
@@ -641,6 +928,16 @@ CREATE TABLE run_event (
     text    TEXT NOT NULL,
     data    TEXT NOT NULL,
     PRIMARY KEY (run_id, seq)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX run_event_skipped ON run_event (run_id) WHERE kind = 'run.step_skipped';
+
+CREATE TABLE run_party (
+    run_id    TEXT NOT NULL REFERENCES run (id),
+    person_id TEXT NOT NULL REFERENCES person (id),
+    -- They made the token it was asked for with, or changed what it is about.
+    how       TEXT NOT NULL CHECK (how IN ('token', 'edit')),
+    PRIMARY KEY (run_id, person_id, how)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE run_signal (
@@ -694,6 +991,27 @@ CREATE TABLE run_viewer (
 CREATE TABLE schema_migration (
             version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,
             applied_at INTEGER NOT NULL) STRICT;
+
+CREATE TABLE scim_token (
+    id           TEXT PRIMARY KEY,
+    name         TEXT NOT NULL,
+    hash         BLOB NOT NULL UNIQUE,
+    created_by   TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    last_used_at INTEGER,
+    revoked_at   INTEGER
+) STRICT;
+
+CREATE TABLE scim_user (
+    person_id  TEXT NOT NULL PRIMARY KEY REFERENCES person (id),
+    user_name  TEXT NOT NULL COLLATE NOCASE,
+    document   TEXT NOT NULL CHECK (json_valid(document)),
+    -- The source deleted it: it does not see the person any more.
+    deleted_at INTEGER
+) STRICT, WITHOUT ROWID;
+
+CREATE UNIQUE INDEX scim_user_by_name ON scim_user (user_name) WHERE deleted_at IS NULL;
 
 CREATE TABLE setting (
     name       TEXT PRIMARY KEY,
@@ -766,7 +1084,7 @@ CREATE TABLE workflow (
     created_at   INTEGER NOT NULL,
     updated_at   INTEGER NOT NULL,
     published_at INTEGER
-) STRICT;
+, published_by TEXT REFERENCES person (id)) STRICT;
 
 CREATE INDEX workflow_by_event ON workflow (json_extract(definition, '$.trigger.event.name')) WHERE status = 'active';
 

@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Makes sure that programs are there: installs their Debian packages when it can, says what is missing when not.
-#   scripts/need.sh slapd chromium …
+#   scripts/need.sh slapd chromium-headless-shell …
 set -euo pipefail
 
 packages_of() {
   case "$1" in
     slapd) echo "slapd ldap-utils" ;;
+    postgres) echo "postgresql" ;;
+    mariadbd) echo "mariadb-server-core" ;;
+    python3-venv) echo "python3 python3-venv" ;;
     *) echo "$1" ;;
   esac
 }
@@ -14,6 +17,10 @@ packages_of() {
 found() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1" >/dev/null; }
 
 present() {
+  # Debian keeps each version of it in a folder that is on nobody's path.
+  [ "$1" != postgres ] || { compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null; return; }
+  # A module of Python, not a program.
+  [ "$1" != python3-venv ] || { found python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; return; }
   found "$1" || return 1
   [ "$1" != slapd ] || { found ldapsearch && [ -r /etc/ldap/schema/core.schema ]; }
 }

@@ -52,10 +52,11 @@ pub async fn measure(server: &Server, workflow: &str, runs: usize) -> String {
 
 fn combinations(workflow: &str, runs: usize) -> Vec<String> {
     let at = |n: usize| Timestamp::from_millis(FIRST + STEP * n as i64).to_string();
+    let subject = format!("&subjectId={}", person(7));
     let mut all = Vec::new();
     for status in ["", "&status=completed", "&status=failed", "&status=waiting", "&status=running", "&status=pending"] {
         for workflow in [String::new(), format!("&workflowId={workflow}")] {
-            for subject in ["", "&subjectId=per_bench00000000000000000007"] {
+            for subject in ["", subject.as_str()] {
                 for time in [
                     String::new(),
                     format!("&from={}", at(runs / 2)),
@@ -70,6 +71,10 @@ fn combinations(workflow: &str, runs: usize) -> Vec<String> {
     all
 }
 
+fn person(n: usize) -> String {
+    format!("per_{}", encode(Timestamp::from_millis(FIRST), n as u128))
+}
+
 fn store(server: &Server, workflow: &str, runs: usize) {
     let mut db = Connection::open(server.database()).unwrap();
     db.busy_timeout(Duration::from_secs(60)).unwrap();
@@ -77,7 +82,7 @@ fn store(server: &Server, workflow: &str, runs: usize) {
     for n in 0..PEOPLE {
         tx.execute(
             "INSERT OR IGNORE INTO person (id, display_name, email, created_at) VALUES (?1, ?2, ?3, ?4)",
-            params![format!("per_bench{n:021}"), format!("Person {n}"), format!("p{n}@bench.example"), FIRST],
+            params![person(n), format!("Person {n}"), format!("p{n}@bench.example"), FIRST],
         )
         .unwrap();
     }
@@ -98,7 +103,7 @@ fn store(server: &Server, workflow: &str, runs: usize) {
         };
         let state = format!(r#"{{"vars":{{"days":{n},"text":"Person {n}: {n} days"}},"visits":5,"ended":{{"status":"completed","reason":null}}}}"#);
         let id = format!("run_{}", encode(Timestamp::from_millis(at), n as u128));
-        insert.execute(params![id, workflow, status, format!("per_bench{:021}", n % PEOPLE), state, at]).unwrap();
+        insert.execute(params![id, workflow, status, person(n % PEOPLE), state, at]).unwrap();
     }
     drop(insert);
     tx.commit().unwrap();

@@ -35,6 +35,7 @@ async fn main() {
     let server = Server::start().await;
     let computing = server.publish(&computing()).await;
     let (service, url) = http::service().await;
+    server.connect_service(&url).await;
     let calling = server.publish(&calling(&url)).await;
 
     let mut best = Figures::default();
@@ -47,6 +48,8 @@ async fn main() {
     for round in 1..=rounds.min(3) {
         println!("calling, round {round}: {}", call_all(&server, &calling, calls).await);
     }
+    let expected = rounds.min(3) * calls * 5;
+    assert_eq!(service.load(Ordering::Relaxed), expected, "every step of every run called the service once");
     println!("calls answered by the service: {}; memory {} MiB", service.load(Ordering::Relaxed), server.memory());
     println!("one run at a time: {}", one_at_a_time(&server, &computing, if quick { 20 } else { 2_000 }).await);
     println!("{}", list::measure(&server, &computing, if quick { 2_000 } else { 1_000_000 }).await);

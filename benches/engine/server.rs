@@ -77,6 +77,13 @@ impl Server {
         Connection::open(&self.address, self.head.clone()).await
     }
 
+    /// Connects the system at this address: workflows call no other.
+    pub async fn connect_service(&self, url: &str) {
+        let connector = json!({ "name": "Service", "kind": "http", "config": { "baseUrl": url, "auth": "none" } });
+        let (status, body) = self.connect().await.post("/api/connectors", &connector).await;
+        assert_eq!(status, 201, "{body}");
+    }
+
     /// Adds a workflow and makes it active.
     pub async fn publish(&self, definition: &Value) -> String {
         let mut client = self.connect().await;

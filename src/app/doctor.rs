@@ -12,16 +12,15 @@ use serde::Serialize;
 
 use super::door::Door;
 use super::{connector_secrets, install_crypto};
-use crate::base::clock::Clock as _;
 use crate::base::problem::Problem;
 use crate::config::keys::FILES;
 use crate::config::{Config, Secret};
-use crate::features::audit;
 use crate::features::audit::verify::verify_chain;
 use crate::features::backup::ops as backup;
-use crate::features::connectors::Connectors;
+use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::health::CheckStatus;
 use crate::features::health::checks::judge_free;
+use crate::features::timekeeping::{self, DoubtKind};
 use crate::platform::clock::{SystemClock, SystemIds};
 use crate::platform::http::local;
 use crate::platform::outbound::{Outbound, OutboundSettings};
@@ -33,9 +32,6 @@ use crate::platform::store::{MigrationSet, Store, find_damage};
 const LARGE_LOG: u64 = 256 * 1024 * 1024;
 /// Failed jobs that are kept; the oldest leave when there are more.
 const FAILED_KEPT: u64 = 5000;
-/// How far the newest audit entry may lie ahead of the clock, and behind it.
-const AHEAD_MILLIS: i64 = 5 * 60_000;
-const BEHIND_MILLIS: i64 = 30 * 86_400_000;
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
@@ -242,25 +238,36 @@ async fn chain(store: &Store) -> Finding {
 }
 
 async fn clock(store: &Store) -> Finding {
-    let newest = store.read(|tx| match audit::store::head(tx)? {
-        Some((seq, _)) => audit::store::find_leaf(tx, seq),
-        None => Ok(None),
+    let looked = store.read(|tx| {
+        // A database of an older version has nothing to say about its clock yet.
+        let current = standing(tx, &MigrationSet::tenure())? == Standing::Current;
+        let held = if current { timekeeping::ops::find_doubt(tx)? } else { None };
+        Ok((tx.now(), held, timekeeping::ops::newest_entry(tx)?))
     });
-    let now = SystemClock.now();
     let why = "Access ends by this clock: one that is wrong ends it too early or too late.";
-    match newest.await {
-        Ok(Some(leaf)) => {
-            let behind = now.as_millis() - leaf.at.as_millis();
-            let detail = format!("now is {now}, the newest audit entry is of {}", leaf.at);
-            if behind < -AHEAD_MILLIS {
-                bad("clock", detail, why, "set the machine's clock (timedatectl), then start tenure")
-            } else if behind > BEHIND_MILLIS {
-                warn("clock", detail, why, "check the machine's clock (timedatectl) before tenure is started")
-            } else {
-                well("clock", detail)
-            }
-        }
-        Ok(None) => well("clock", format!("now is {now}")),
+    match looked.await {
+        Ok((_, Some(held), _)) => warn(
+            "clock",
+            format!("{} Nothing ends by itself until an administrator confirms the time.", held.why()),
+            why,
+            "set the machine's clock right (timedatectl), then confirm the time on the overview page",
+        ),
+        Ok((now, None, Some((_, newest)))) => match timekeeping::judge_start(now, newest) {
+            Some(doubt) if doubt.kind == DoubtKind::Behind => bad(
+                "clock",
+                format!("now is {now}, the newest audit entry is of {newest}"),
+                why,
+                "set the machine's clock (timedatectl), then start tenure",
+            ),
+            Some(_) => warn(
+                "clock",
+                format!("now is {now}, the newest audit entry is of {newest}"),
+                why,
+                "check the machine's clock (timedatectl) before tenure is started; it then asks an administrator",
+            ),
+            None => well("clock", format!("now is {now}, the newest audit entry is of {newest}")),
+        },
+        Ok((now, None, None)) => well("clock", format!("now is {now}")),
         Err(problem) => bad("clock", shown(&problem), why, mend_database("tenure.db")),
     }
 }
@@ -283,7 +290,7 @@ async fn secrets(config: &Config, store: &Store) -> Finding {
     let mend = "tenure keys import FILE with the keys they were sealed with, or enter the secrets again";
     let outbound = OutboundSettings { allow_loopback: false, extra_ca_pem: None };
     let connectors = match (connector_secrets(config), Outbound::new(outbound)) {
-        (Ok(secrets), Ok(outbound)) => Connectors::new(store.clone(), secrets, outbound),
+        (Ok(secrets), Ok(outbound)) => Connectors::new(store.clone(), secrets, outbound, ConnectorSettings::default()),
         (Err(_), _) if config.keys.connector.as_ref().map_or("", Secret::expose).is_empty() => {
             return bad("connector secrets", "there is no CONNECTOR_ENCRYPTION_KEY", why, mend);
         }

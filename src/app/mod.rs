@@ -12,12 +12,12 @@ use std::sync::Arc;
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
-use crate::config::{Config, Secret};
+use crate::config::{AppEnv, Config, Secret};
 use crate::features::access::{self, AccessJobs};
 use crate::features::audit::live::{Head, LiveJournal};
 use crate::features::audit::ops as audit_ops;
 use crate::features::backup;
-use crate::features::connectors::Connectors;
+use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::sessions::place::EmbeddedSessions;
@@ -25,6 +25,8 @@ use crate::features::identity::sessions::redis::RedisSessions;
 use crate::features::identity::setup::Setup;
 use crate::features::notifications::jobs::{SendDigest, SendMail};
 use crate::features::schedules::jobs::TriggerWorkflow;
+use crate::features::{clock, imports, lifecycle};
+use crate::features::{settings, timekeeping};
 use crate::features::syslog::jobs::LogRetention;
 use crate::features::workflow::{self, WorkflowJobs};
 use crate::platform::blobs::BlobStore;
@@ -86,9 +88,18 @@ impl App {
         let stores = Stores::open(&config, &clock, &ids, &head)?;
         let origin = origin(&config, ids.as_ref());
         let verifier = verifier_key(config.keys.signing.as_ref(), &origin)?;
+        let four_eyes = config.app_env == AppEnv::Production;
+        let story = clock.tells_a_story();
         stores
             .business
-            .write(move |tx| audit_ops::ensure_genesis(tx, &origin, &verifier, env!("CARGO_PKG_VERSION")))
+            .write(move |tx| {
+                // Before anything of this start is written: newer entries would hide what it is compared with.
+                if !story {
+                    timekeeping::ops::check_start(tx)?;
+                }
+                audit_ops::ensure_genesis(tx, &origin, &verifier, env!("CARGO_PKG_VERSION"))?;
+                settings::ops::remember_four_eyes(tx, four_eyes)
+            })
             .await?;
         let redis = redis(&config)?;
         let outbound = Outbound::new(OutboundSettings {
@@ -96,7 +107,8 @@ impl App {
             extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
         })?;
         let secrets = connector_secrets(&config)?;
-        let connectors = Connectors::new(stores.business.clone(), secrets, outbound.clone());
+        let connectors =
+            Connectors::new(stores.business.clone(), secrets, outbound.clone(), connector_settings(&config));
         let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
@@ -110,7 +122,8 @@ impl App {
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
-        let registry = Registry::new(handlers(&config, &stores, &connectors, &outbound)?);
+        let registry = Registry::new(handlers(&config, &stores, &connectors, &outbound)?)
+            .with_rest(timekeeping::ops::is_in_doubt);
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -227,6 +240,15 @@ fn connector_secrets(config: &Config) -> Result<SecretBox, Problem> {
     Ok(SecretBox::new("connector secrets", &key, previous.as_ref()))
 }
 
+/// What the environment allows connectors.
+fn connector_settings(config: &Config) -> ConnectorSettings {
+    ConnectorSettings {
+        allow_mocks: config.app_env == AppEnv::Development,
+        programs: config.connectors.programs.clone(),
+        sqlite_files: config.connectors.sqlite_files.clone(),
+    }
+}
+
 fn read_extra_ca(path: Option<&Path>) -> Result<Option<Vec<u8>>, Problem> {
     path.map(|p| {
         std::fs::read(p).map_err(|e| Problem::refused(format!("EXTRA_CA_FILE: {} cannot be read: {e}", p.display())))
@@ -242,7 +264,7 @@ fn handlers(
     outbound: &Outbound,
 ) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
     let mailer = mailer(config, outbound)?;
-    let mut all = access::jobs(AccessJobs { connectors: connectors.clone() });
+    let mut all = access::jobs(AccessJobs { connectors: connectors.clone(), timezone: config.server.timezone.clone() });
     all.extend(workflow::jobs(WorkflowJobs {
         connectors: connectors.clone(),
         blobs: stores.blobs.clone(),
@@ -251,6 +273,9 @@ fn handlers(
         public_url: config.server.public_url.to_string(),
     }));
     all.push(Arc::new(TriggerWorkflow));
+    all.extend(clock::jobs::handlers());
+    all.extend(lifecycle::jobs());
+    all.extend(imports::jobs::handlers());
     all.push(Arc::new(LogRetention {
         logs: stores.logs.clone(),
         started: routes::started_settings(config).log_retention_days,

@@ -10,13 +10,14 @@ use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
 use crate::config::{AppEnv, Config};
-use crate::features::health::Check;
+use crate::features::health::{Check, CheckStatus};
 use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{
-    access, audit, connectors, health, identity, jobs, notifications, schedules, settings, syslog, workflow,
+    access, audit, clock, connectors, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
+    workflow,
 };
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{BODY_TIME, Frame, wrap};
@@ -89,12 +90,8 @@ pub(super) fn router(app: &App, live: &Live) -> Router {
         }),
     );
     let server = &app.config.server;
-    let rates = Rates {
-        account: server.rates.account,
-        address: server.rates.address,
-        sign_in: server.rates.sign_in,
-        hooks: server.rates.hooks,
-    };
+    let limits = limits(app);
+    let api = api.nest("/scim/v2", scim::api::router(scim_api(app, &limits)));
     let frame = Frame {
         authenticate: Arc::new(app.identity.clone()),
         clock: Arc::clone(&app.clock),
@@ -102,10 +99,48 @@ pub(super) fn router(app: &App, live: &Live) -> Router {
         secure: app.config.is_secure(),
         origins: server.allowed_origins.clone().into(),
         trust_proxy: server.trust_proxy,
-        limits: Arc::new(Limits::new(rates, Arc::clone(&app.clock))),
+        limits,
         body_time: BODY_TIME,
+        stopping: live.stopping.clone(),
+        metrics: app.store.metrics().clone(),
     };
     wrap(api.fallback(ui::serve), frame)
+}
+
+/// How many requests are taken from whom, by any of the doors.
+fn limits(app: &App) -> Arc<Limits> {
+    let server = &app.config.server;
+    let rates = Rates {
+        account: server.rates.account,
+        address: server.rates.address,
+        sign_in: server.rates.sign_in,
+        hooks: server.rates.hooks,
+    };
+    Arc::new(Limits::new(rates, Arc::clone(&app.clock)))
+}
+
+/// Where SCIM is, as an identity provider is told.
+fn scim_base(app: &App) -> String {
+    format!("{}/scim/v2", app.config.server.public_url.as_str().trim_end_matches('/'))
+}
+
+fn scim_api(app: &App, limits: &Arc<Limits>) -> scim::api::ScimApi {
+    scim::api::ScimApi {
+        store: app.store.clone(),
+        base: scim_base(app).into(),
+        uses: group_uses(),
+        limits: Arc::clone(limits),
+    }
+}
+
+/// Which workflows use a group: they stand above identity.
+fn group_uses() -> identity::groups::Uses {
+    identity::groups::Uses(Arc::new(workflow::definitions::store::list_using_group))
+}
+
+/// What was decided in runs: they stand above access.
+fn decisions() -> access::history::Decisions {
+    access::history::Decisions(Arc::new(workflow::approvals::store::list_decisions))
 }
 
 fn features(app: &App, live: &Live) -> OpenApiRouter {
@@ -118,12 +153,30 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         }))
         .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
+        .merge(identity::groups::api::routes(identity::groups::api::GroupsApi { store: store.clone(), uses: group_uses() }))
+        .merge(lifecycle::api::routes(lifecycle::api::LifecycleApi { store: store.clone() }))
+        .merge(scim::tokens::api::routes(scim::tokens::api::TokensApi {
+            store: store.clone(),
+            ids: Arc::clone(&app.ids),
+            base_url: scim_base(app),
+        }))
+        .merge(imports::api::routes(imports::api::ImportsApi {
+            store: store.clone(),
+            connectors: app.connectors.clone(),
+            four_eyes: started_settings(&app.config).four_eyes,
+            timezone: app.config.server.timezone.clone(),
+        }))
         .merge(health::api::routes(health::api::HealthApi {
             checks: Checks::new(store.clone(), backing(app), live.probes.clone()),
             stopping: live.stopping.clone(),
             store: store.clone(),
             started_at: app.clock.now(),
         }))
+        .merge(health::metrics::api::routes(health::metrics::api::MetricsApi::new(
+            store.clone(),
+            app.connectors.clone(),
+            app.registry.clone(),
+        )))
         .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
         .merge(audit::live::api::routes(audit::live::api::EventsApi {
             store: store.clone(),
@@ -153,9 +206,23 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             connectors: app.connectors.clone(),
         }))
         .merge(notifications::api::routes(notifications::api::NotificationsApi { store: store.clone() }))
-        .merge(access::routes(access::AccessApi { store: store.clone(), blobs: app.blobs.clone() }))
+        .merge(access::routes(access::AccessApi {
+            store: store.clone(),
+            blobs: app.blobs.clone(),
+            timezone: app.config.server.timezone.clone(),
+            decisions: decisions(),
+        }))
+        .merge(workflow::events::hooks::api::routes(workflow::events::hooks::api::HooksApi {
+            store: store.clone(),
+            secrets: app.connectors.secrets().clone(),
+        }))
+        .merge(clock::api::routes(clock::api::ClockApi { store: store.clone() }))
         .merge(schedules::api::routes(schedules::api::SchedulesApi { store: store.clone(), registry: app.registry.clone() }))
-        .merge(workflow::routes(workflow::WorkflowApi { store, four_eyes: started_settings(&app.config).four_eyes }))
+        .merge(workflow::routes(workflow::WorkflowApi {
+            store,
+            four_eyes: started_settings(&app.config).four_eyes,
+            allow_mocks: app.config.app_env == AppEnv::Development,
+        }))
 }
 
 fn backing(app: &App) -> Backing {
@@ -172,9 +239,11 @@ fn probes(app: &App, queue: &Arc<QueueRuntime>) -> Vec<(&'static str, Probe)> {
         Check::of((!c.ok).then(|| c.detail.unwrap_or_else(|| "stopped".to_owned())))
     };
     let mail = app.config.mail.smtp_url.is_some();
+    let connectors = app.connectors.clone();
     vec![
         ("worker", Arc::new(move || of(worker.health().worker)) as Probe),
         ("scheduler", Arc::new(move || of(scheduler.health().scheduler)) as Probe),
+        ("connectors", Arc::new(move || connectors_check(&connectors.list_broken())) as Probe),
         (
             "mail",
             Arc::new(move || {
@@ -184,4 +253,13 @@ fn probes(app: &App, queue: &Arc<QueueRuntime>) -> Vec<(&'static str, Probe)> {
             }) as Probe,
         ),
     ]
+}
+
+/// One system that cannot be reached is a warning: the others are called all the same.
+fn connectors_check(broken: &[String]) -> Check {
+    if broken.is_empty() {
+        return Check::of(None);
+    }
+    let detail = format!("nobody calls {} at present, because they failed", broken.join(", "));
+    Check { status: CheckStatus::Warning, ..Check::of(Some(detail)) }
 }

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
 
 use super::routes::{Live, openapi_json, router};
 use super::App;
@@ -10,13 +13,18 @@ use crate::base::id::Ids as _;
 use crate::base::problem::Problem;
 use crate::config::data_dir::DataDir;
 use crate::config::{AppEnv, Config};
-use crate::features::{syslog, workflow};
-use crate::platform::clock::{SystemClock, SystemIds};
+use crate::features::{syslog, timekeeping, workflow};
+use crate::platform::clock::{SystemClock, SystemIds, WatchedClock};
 use crate::platform::http::local::LocalServer;
 use crate::platform::http::{Server, tls};
 use crate::platform::lifecycle::{Lifecycle, Step};
 use crate::platform::queue::{Parts, QueueRuntime};
+use crate::platform::store::Store;
 use crate::platform::telemetry::Telemetry;
+
+/// How often the clock is compared with a steady one. Whatever ends something compares them itself: this is
+/// for administrators to be told although nothing ends.
+const WATCH_EVERY: Duration = Duration::from_secs(2);
 
 /// The exit status of a start that the configuration or the data directory does not allow.
 const EX_CONFIG: u8 = 78;
@@ -59,7 +67,7 @@ pub struct Running {
 
 /// `tenure serve`: starts, prints where it listens, runs until a signal, ends in order.
 pub async fn serve(config: Config) -> ExitCode {
-    let running = match start(config, Arc::new(SystemClock)).await {
+    let running = match start(config, Arc::new(WatchedClock::default())).await {
         Ok(running) => running,
         Err(problem) => return refuse(&problem),
     };
@@ -116,6 +124,7 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
         })
         .await?,
     );
+    tokio::spawn(watch_clock(app.store.clone(), life.stopping()));
     let live = Live::new(&app, &queue, &telemetry, life.stopping());
     let host = &app.config.server.host;
     let shown = if host.contains(':') { format!("[{host}]") } else { host.clone() };
@@ -124,14 +133,38 @@ pub async fn start(mut config: Config, clock: SharedClock) -> Result<Running, Pr
     // Before the first request: whoever finds the server healthy finds the token too.
     app.setup.token().await?;
     let router = router(&app, &live);
-    let server = Server::start(&address, tls, router.clone()).await?;
-    let local = LocalServer::start(&app.config.data_dir, router)?;
+    // The commands' way in comes first: one that runs because the server was found healthy finds it open.
+    let local = LocalServer::start(&app.config.data_dir, router.clone())?;
+    let server = match Server::start(&address, tls, router).await {
+        Ok(server) => server,
+        Err(problem) => {
+            local.stop(Duration::ZERO).await;
+            return Err(problem);
+        }
+    };
     app.outbound.set_own_listeners(vec![server.local_addr]);
     let base = format!("{scheme}://{shown}:{}", server.local_addr.port());
     tracing::info!(base, version = env!("CARGO_PKG_VERSION"), boot = %boot_id(), "Tenure is running");
     // Outside systemd there is nobody to notify.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     Ok(Running { app, base, server, local, queue, life, _claim: claim })
+}
+
+/// Has a clock that was set noticed within seconds.
+async fn watch_clock(store: Store, stopping: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = stopping.cancelled() => return,
+            () = SystemClock.sleep_until(SystemClock.now().plus(WATCH_EVERY)) => {}
+        }
+        let clock = store.clock();
+        if timekeeping::judge_drift(clock.now(), clock.drift_ms()).is_none() {
+            continue;
+        }
+        if let Err(problem) = store.write(timekeeping::ops::is_held).await {
+            tracing::warn!(?problem, "that the clock is in doubt could not be written down yet");
+        }
+    }
 }
 
 fn boot_id() -> String {

@@ -160,6 +160,8 @@ permissions! {
     EntitlementRead = "entitlement:read",
     /// Create and change entitlements.
     EntitlementWrite = "entitlement:write",
+    /// Approve and reject plans of reconciliations that are held.
+    ReconciliationDecide = "reconciliation:decide",
     /// See every assignment.
     AssignmentRead = "assignment:read",
     /// See one's own assignments.
@@ -178,6 +180,8 @@ permissions! {
     ConnectorRead = "connector:read",
     /// Create, change, test and run connectors.
     ConnectorWrite = "connector:write",
+    /// Seal the secrets of connectors anew under another key.
+    ConnectorRotate = "connector:rotate",
     /// See schedules.
     ScheduleRead = "schedule:read",
     /// Change schedules and run them now.
@@ -237,6 +241,8 @@ pub struct Principal {
     pub scope: Option<Vec<Permission>>,
     /// A token that somebody else made never decides an approval.
     pub may_decide: bool,
+    /// Who made the token that was shown, if it was somebody else: what is asked for may be their own wish.
+    pub token_maker: Option<PersonId>,
     /// The address the request came from.
     pub address: Option<String>,
     /// The request that this is done for, for the audit log.
@@ -246,7 +252,7 @@ pub struct Principal {
 }
 
 /// Who stands behind an exception from the rules.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExceptionMark {
     /// The exception or the break of the glass; absent where the policy lets one person alone.
@@ -266,6 +272,8 @@ pub enum ActorKind {
     Cli(u32),
     /// Tenure itself; the text names the job or engine part.
     System(&'static str),
+    /// An identity provider, with the id of its SCIM token.
+    Scim(String),
 }
 
 impl Principal {
@@ -279,6 +287,7 @@ impl Principal {
             roles: vec![SystemRole::Admin],
             scope: None,
             may_decide: false,
+            token_maker: None,
             address: None,
             request_id: None,
             exception: None,
@@ -288,6 +297,13 @@ impl Principal {
     /// An administrator at the machine's command line.
     pub fn cli(uid: u32) -> Self {
         Self { kind: ActorKind::Cli(uid), name: format!("cli:{uid}"), ..Self::system("cli") }
+    }
+
+    /// An identity provider that speaks SCIM with this token: it has no permission of its own, the routes
+    /// of SCIM are all it reaches.
+    pub fn scim(token: &str, name: &str) -> Self {
+        let kind = ActorKind::Scim(token.to_owned());
+        Self { kind, name: format!("SCIM: {name}"), roles: Vec::new(), ..Self::system("scim") }
     }
 
     /// Whether any role allows it, within the token's scope if there is one.
@@ -325,6 +341,7 @@ impl Principal {
             }
             ActorKind::Cli(uid) => ("cli", format!("cli:{uid}")),
             ActorKind::System(part) => ("system", (*part).to_owned()),
+            ActorKind::Scim(token) => ("scim", token.clone()),
         }
     }
 }

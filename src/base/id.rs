@@ -116,6 +116,16 @@ typed_ids! {
     AccountId = "acc";
     /// A business role.
     RoleId = "rol";
+    /// Two roles that nobody holds at the same time.
+    RoleConflictId = "rcf";
+    /// A group of people.
+    GroupId = "grp";
+    /// A time when somebody left.
+    LeaveId = "lve";
+    /// A token for SCIM.
+    ScimTokenId = "sct";
+    /// A list of people or assignments that is taken in.
+    ImportId = "imp";
     /// What a role gives in one connected system.
     EntitlementId = "ent";
     /// A role held by a person for a time.
@@ -144,6 +154,14 @@ typed_ids! {
     ExceptionId = "exc";
     /// A time when somebody broke the glass.
     BreakGlassId = "brk";
+    /// A comparison of connected systems with what should be there.
+    ReconciliationId = "rcn";
+    /// One entitlement of a reconciliation.
+    PlanId = "rcp";
+    /// A difference that a reconciliation found.
+    DifferenceId = "rci";
+    /// Making assignments of accounts that were found.
+    AdoptionId = "ado";
     /// A connected system.
     ConnectorId = "con";
     /// A schedule.

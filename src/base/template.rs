@@ -7,6 +7,8 @@
 //!   RFC 4514, under the key `path` it is one escaped URL path segment: data never adds structure.
 //! - A template does a bounded amount of work and yields a bounded amount of text.
 
+mod bounds;
+
 use std::fmt::Write as _;
 use std::sync::LazyLock;
 
@@ -57,6 +59,9 @@ pub fn fault_of(text: &str, sample: &Value) -> Option<(usize, String)> {
         Ok(context) => context,
         Err(e) => return Some((1, e.message)),
     };
+    if let Some(why) = bounds::fault(text) {
+        return Some((1, why));
+    }
     let filled = environment().render_named_str("", text, context);
     filled.err().map(|e| (e.line().unwrap_or(1), explain(&e)))
 }
@@ -114,12 +119,16 @@ fn render_string(
     let Some(expression) = lone_expression(text) else {
         return render_plain(env, kind_of(key), text, context).map(Value::String);
     };
+    if let Some(why) = bounds::fault(text) {
+        return Err(why);
+    }
+    let begin = text.find(expression).unwrap_or_default();
     let value = env
         .compile_expression(expression)
         .and_then(|e| e.eval(context.clone()))
-        .map_err(|e| explain(&e))?;
+        .map_err(|e| format!("{}{}", placed(&e, text, begin), explain(&e)))?;
     if value.is_undefined() {
-        return Err(format!("{{{{ {expression} }}}} is not known here"));
+        return Err(format!("{}{{{{ {expression} }}}} is not known here", place_of(text, begin)));
     }
     let mut left = MAX_VALUE;
     if !fits(&value, &mut left) {
@@ -151,7 +160,12 @@ fn render_plain(
     if !text.contains("{{") && !text.contains("{%") && !text.contains("{#") {
         return Ok(text.to_owned());
     }
-    let filled = env.render_named_str(kind, text, context.clone()).map_err(|e| explain(&e))?;
+    if let Some(why) = bounds::fault(text) {
+        return Err(why);
+    }
+    let filled = env
+        .render_named_str(kind, text, context.clone())
+        .map_err(|e| format!("{}{}", placed(&e, text, 0), explain(&e)))?;
     if filled.len() > MAX_CHARS {
         return Err(format!("became {} characters; expected at most {MAX_CHARS}", filled.len()));
     }
@@ -160,10 +174,15 @@ fn render_plain(
 
 fn check_at(env: &Environment<'_>, value: &Value, path: &str) -> Result<(), TemplateError> {
     match value {
-        Value::String(text) => env.template_from_str(text).map(drop).map_err(|e| TemplateError {
-            path: path.to_owned(),
-            message: format!("{}{}", placed(&e, text), explain(&e)),
-        }),
+        Value::String(text) => {
+            let wrong = |message: String| TemplateError { path: path.to_owned(), message };
+            // First: what is written out is computed as the text is read.
+            if let Some(why) = bounds::fault(text) {
+                return Err(wrong(format!("line 1: {why}")));
+            }
+            let read = env.template_from_str(text);
+            read.map(drop).map_err(|e| wrong(format!("{}{}", placed(&e, text, 0), explain(&e))))
+        }
         Value::Array(items) => {
             items.iter().enumerate().try_for_each(|(i, item)| check_at(env, item, &format!("{path}[{i}]")))
         }
@@ -174,20 +193,29 @@ fn check_at(env: &Environment<'_>, value: &Value, path: &str) -> Result<(), Temp
     }
 }
 
-/// Where in its text a template is wrong, as far as it is known.
-fn placed(error: &Error, text: &str) -> String {
-    let line = error.line().unwrap_or(1);
-    match error.range().and_then(|range| text.get(..range.start)) {
-        Some(before) => {
-            let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
-            format!("line {line}, column {column}: ")
+/// Where in its text a template is wrong, as far as it is known; what was read begins at `begin`.
+fn placed(error: &Error, text: &str, begin: usize) -> String {
+    match error.range() {
+        Some(range) => place_of(text, begin.saturating_add(range.start)),
+        None => {
+            let above = text.get(..begin).unwrap_or_default().matches('\n').count();
+            format!("line {}: ", above + error.line().unwrap_or(1))
         }
-        None => format!("line {line}: "),
     }
+}
+
+/// Line and column of a byte of a text, as the beginning of a message.
+fn place_of(text: &str, at: usize) -> String {
+    let before = text.get(..at).unwrap_or(text);
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    format!("line {}, column {column}: ", before.matches('\n').count() + 1)
 }
 
 /// The names that a text takes from its context, with the fields that it asks of them, such as `vars.days`.
 pub fn names(text: &str) -> std::collections::BTreeSet<String> {
+    if bounds::fault(text).is_some() {
+        return Default::default();
+    }
     let Ok(template) = ENVIRONMENT.template_from_str(text) else { return Default::default() };
     template.undeclared_variables(true).into_iter().collect()
 }
@@ -359,7 +387,71 @@ mod tests {
     fn a_template_that_runs_away_is_stopped() {
         let text = "{% for i in range(9000) %}{% for j in range(9000) %}x{% endfor %}{% endfor %}";
         let error = render_value(&json!(text), &context()).expect_err("stopped");
-        assert_eq!(error.message, "takes too much work; use a shorter template");
+        assert!(error.message.ends_with("takes too much work; use a shorter template"), "{}", error.message);
+    }
+
+    /// Each of these would take hours, or more memory than there is; each ends at once, with a reason.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+    fn no_template_takes_long_or_much_memory() {
+        let doubled = |n: usize, join: &str| {
+            let sets: String = (0..n).map(|_| format!("{{% for a in [a {join} a] %}}")).collect();
+            format!("{sets}x{}", "{% endfor %}".repeat(n))
+        };
+        let texts = [
+            "{{ ([1] * 100000000)[99999999:] }}".to_owned(),
+            "{{ (([1] * 100000000)[99999999:] * 1000)|length }}".to_owned(),
+            "{{ ([1] * 100000000)|last }}".to_owned(),
+            "{{ ([1] * 100000000)|list|length }}".to_owned(),
+            "{{ ([1] * 100000000)|reverse|first }}".to_owned(),
+            "{{ ([[1] * 100000] * 100000)|map('length')|sum }}".to_owned(),
+            "{{ 5 in [1] * 100000000 }}".to_owned(),
+            "{{ ([1] * 100000000) == ([1] * 100000000) }}".to_owned(),
+            "{{ ([1] * 100000000)[99999999] }}".to_owned(),
+            "{{ 'x' * 99999999 }}".to_owned(),
+            "{{ ('x' * 9999)|replace('x', 'x' * 9999) }}".to_owned(),
+            "{{ 'x'|center(99999999) }}{{ 'x'|indent(99999999) }}".to_owned(),
+            "{{ '%99999999d'|format(1) }}".to_owned(),
+            "{{ range(99999)|list * 9999 }}".to_owned(),
+            "{{ (range(99999)|list)|map('string')|join('x' * 9999) }}".to_owned(),
+            "{{ 9 ** 9 ** 9 }}".to_owned(),
+            "{% for a in range(99999) %}{% for b in range(99999) %}{{ a }}{% endfor %}{% endfor %}".to_owned(),
+            "{% set a = [1] %}".to_owned() + &"{% set a = a + a %}".repeat(64) + "{{ a|length }}",
+            "{% macro m(a, n) %}{{ m(a ~ a, n - 1) if n }}{% endmacro %}{{ m('xx', 60) }}".to_owned(),
+            doubled(60, "+"),
+            doubled(60, "~"),
+            format!("{{{{ a{} }}}}", " ~ b".repeat(9_000)),
+            format!("{{{{ a{} }}}}", "|string".repeat(9_000)),
+            format!("{{{{ a{} }}}}", ".b".repeat(9_000)),
+            format!("{{{{ {}a }}}}", "not ".repeat(9_000)),
+            format!("{{{{ a{} }}}}", " ~ b".repeat(390)),
+        ];
+        let context = json!({ "a": ["x"], "b": "x".repeat(10_000) });
+        let context_of_text = json!({ "a": "x".repeat(1_000), "b": "x".repeat(10_000) });
+        for text in &texts {
+            let shown: String = text.chars().take(80).collect();
+            for context in [&context, &context_of_text] {
+                let began = std::time::Instant::now();
+                let filled = render_value(&json!(text), context);
+                let _ = (check_value(&json!(text)), names(text));
+                assert!(began.elapsed() < std::time::Duration::from_secs(1), "{shown} took {:?}", began.elapsed());
+                let size = filled.map(|v| v.to_string().len()).unwrap_or_default();
+                assert!(size < 1_100_000, "{shown} became {size} bytes");
+            }
+        }
+    }
+
+    #[test]
+    fn a_fault_is_told_with_its_line_and_column() {
+        for (text, place) in [
+            ("{{ nothing }}", "line 1, column 4: "),
+            ("one\n  {{ nothing.at }}", "line 2, column 6: "),
+            ("one\n\n {{ nothing }} two", "line 3, column 5: "),
+            ("\n {{ person.managerId + 1 }}", "line 2, column 5: "),
+        ] {
+            let error = render_value(&json!(text), &context()).expect_err(text);
+            assert!(error.message.starts_with(place), "{text:?}: {}", error.message);
+        }
     }
 
     #[test]

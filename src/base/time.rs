@@ -54,6 +54,14 @@ impl Timestamp {
     }
 }
 
+/// The day with this name, such as 2031-03-01, where `zone` is: its first instant, and the first one that is not
+/// of it any more. `None` when the text names no day.
+pub fn day_in(zone: &jiff::tz::TimeZone, text: &str) -> Option<std::ops::Range<Timestamp>> {
+    let day: jiff::civil::Date = text.parse().ok().filter(|_| text.len() == 10)?;
+    let midnight = |day: jiff::civil::Date| Some(Timestamp::from(day.to_zoned(zone.clone()).ok()?.timestamp()));
+    Some(midnight(day)?..midnight(day.tomorrow().ok()?)?)
+}
+
 impl From<jiff::Timestamp> for Timestamp {
     fn from(value: jiff::Timestamp) -> Self {
         Self(value.as_millisecond())
@@ -115,6 +123,20 @@ mod tests {
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
         let t: Timestamp = "2031-03-01T14:00:00.5+02:00".parse().expect("valid");
         assert_eq!(t.to_string(), "2031-03-01T12:00:00.500Z");
+    }
+
+    /// On the day on which clocks go forward it has 23 hours.
+    #[test]
+    fn a_day_is_that_of_its_zone() {
+        let zone = jiff::tz::TimeZone::get("Europe/Zurich").unwrap();
+        let shown = |text: &str| day_in(&zone, text).map(|d| (d.start.to_string(), d.end.to_string()));
+        let march = ("2031-02-28T23:00:00.000Z".to_owned(), "2031-03-01T23:00:00.000Z".to_owned());
+        assert_eq!(shown("2031-03-01"), Some(march));
+        let forward = ("2031-03-29T23:00:00.000Z".to_owned(), "2031-03-30T22:00:00.000Z".to_owned());
+        assert_eq!(shown("2031-03-30"), Some(forward));
+        for bad in ["1.3.2031", "2031-13-01", "2031-03-01T00:00", "20310301", ""] {
+            assert_eq!(shown(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
-use super::{ended, relaxed};
+use super::{ended, relaxed, uid};
 use crate::app::App;
+use crate::app::door::Door;
 use crate::base::access::Principal;
 use crate::base::clock::Clock as _;
 use crate::base::problem::Problem;
@@ -64,6 +65,14 @@ pub(super) enum KeysCommand {
         /// The file to make; standard output when absent.
         #[arg(long)]
         out: Option<PathBuf>,
+    },
+    /// Seal the secrets of connectors anew under the present CONNECTOR_ENCRYPTION_KEY; the one before is
+    /// CONNECTOR_ENCRYPTION_KEY_PREVIOUS. May be stopped and asked for again at any time.
+    #[command(after_help = "Example:\n  CONNECTOR_ENCRYPTION_KEY_PREVIOUS_FILE=./old-key tenure keys rotate")]
+    Rotate {
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
     },
     /// Put sealed keys into the data directory; the server must be stopped.
     #[command(after_help = "Example:\n  tenure keys import keys.age --passphrase-file ./passphrase")]
@@ -241,9 +250,31 @@ pub(super) async fn keys(config: Config, command: KeysCommand) -> ExitCode {
             KeysCommand::Import { file, passphrase_file, replace } => {
                 import(&config, &file, &passphrase_file, replace).await
             }
+            KeysCommand::Rotate { json } => rotate(config, json).await,
         }
     };
     ended(result.await)
+}
+
+/// Through the server that runs, which has the keys it was started with; by itself when none does.
+async fn rotate(config: Config, json: bool) -> Result<(), Problem> {
+    let mut door = Door::open(config, uid()).await?;
+    let done = door.post("/api/connectors/rotate-keys", &json!({})).await;
+    door.close().await;
+    let done = done?;
+    if json {
+        println!("{done}");
+    } else {
+        println!("{} secrets: {} rotated, {} under the present key already", done["total"], done["rotated"], done["skipped"]);
+    }
+    match done["failed"].as_u64() {
+        Some(0) => Ok(()),
+        _ => Err(Problem::refused(format!(
+            "{} secrets were opened by neither key: {}. Give the key they were stored under as \
+             CONNECTOR_ENCRYPTION_KEY_PREVIOUS, or enter them again.",
+            done["failed"], done["failures"]
+        ))),
+    }
 }
 
 async fn export(config: Config, phrase: &Path, out: Option<&Path>) -> Result<(), Problem> {

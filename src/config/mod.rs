@@ -9,6 +9,7 @@
 //! Settings that an administrator may save while Tenure runs ([`crate::features::settings`]).
 
 pub mod audit;
+pub mod connectors;
 pub mod data_dir;
 pub mod database;
 pub mod keys;
@@ -54,6 +55,8 @@ pub struct Config {
     pub audit: audit::AuditConfig,
     /// `SMTP_URL`, `MAIL_FROM`.
     pub mail: mail::MailConfig,
+    /// `CONNECTOR_EXEC_PROGRAMS`, `CONNECTOR_SQLITE_FILES`.
+    pub connectors: connectors::ConnectorConfig,
     /// Secrets.
     pub keys: Keys,
 }
@@ -83,6 +86,7 @@ impl Config {
             operation: operation::read(reader, app_env),
             audit: audit::read(reader, &data_dir),
             mail: mail::read(reader),
+            connectors: connectors::read(reader, app_env, &data_dir),
             keys: keys::read(reader, app_env, &data_dir),
             data_dir,
         }

@@ -1,6 +1,7 @@
 //! What the product does, one folder each, from low to high; each may use those above it.
 
 pub mod audit;
+pub mod timekeeping;
 pub mod settings;
 pub mod syslog;
 pub mod identity;
@@ -10,5 +11,9 @@ pub mod connectors;
 pub mod access;
 pub mod workflow;
 pub mod schedules;
+pub mod clock;
+pub mod lifecycle;
+pub mod scim;
+pub mod imports;
 pub mod backup;
 pub mod health;

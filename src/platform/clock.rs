@@ -1,10 +1,12 @@
 //! Clocks and id sources: the system's, and ones that a test or the demo moves by hand.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{oneshot, watch};
 
 use crate::base::clock::{Clock, Sleep};
@@ -29,6 +31,48 @@ impl Clock for SystemClock {
 
     fn sleep_until(&self, at: Timestamp) -> Sleep {
         Box::pin(sleep_by(|| Self.now(), at))
+    }
+}
+
+/// The machine's clock beside one that nobody sets, so that it is noticed when somebody sets the first.
+///
+/// The second one counts the time that the machine is suspended: a laptop that was closed for a night is
+/// no wrong clock.
+#[derive(Debug)]
+pub struct WatchedClock {
+    /// What the machine's clock shows beyond the steady one where nothing is wrong.
+    ahead_ms: AtomicI64,
+}
+
+impl Default for WatchedClock {
+    /// Takes what the machine's clock shows now for right.
+    fn default() -> Self {
+        Self { ahead_ms: AtomicI64::new(ahead_of_steady_ms()) }
+    }
+}
+
+/// By how much the machine's clock is ahead of the time since the machine was started, in milliseconds.
+fn ahead_of_steady_ms() -> i64 {
+    let steady = clock_gettime(ClockId::Boottime);
+    let steady_ms = steady.tv_sec.saturating_mul(1000).saturating_add(steady.tv_nsec / 1_000_000);
+    SystemClock.now().as_millis().saturating_sub(steady_ms)
+}
+
+impl Clock for WatchedClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now()
+    }
+
+    fn sleep_until(&self, at: Timestamp) -> Sleep {
+        SystemClock.sleep_until(at)
+    }
+
+    fn drift_ms(&self) -> i64 {
+        ahead_of_steady_ms().saturating_sub(self.ahead_ms.load(Ordering::Acquire))
+    }
+
+    fn accept_drift(&self, drift_ms: i64) {
+        self.ahead_ms.fetch_add(drift_ms, Ordering::AcqRel);
     }
 }
 
@@ -62,6 +106,7 @@ pub struct ManualClock {
 #[derive(Debug)]
 struct Manual {
     now: Timestamp,
+    drift_ms: i64,
     order: u64,
     sleepers: BTreeMap<(Timestamp, u64), oneshot::Sender<()>>,
 }
@@ -69,7 +114,7 @@ struct Manual {
 impl ManualClock {
     /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
-        Self { state: Mutex::new(Manual { now, order: 0, sleepers: BTreeMap::new() }) }
+        Self { state: Mutex::new(Manual { now, drift_ms: 0, order: 0, sleepers: BTreeMap::new() }) }
     }
 
     /// Shows `to` from now on and wakes every sleeper that is due, the earliest first.
@@ -84,6 +129,15 @@ impl ManualClock {
             // A sleeper that was dropped needs no waking.
             let _ = wake.send(());
         }
+    }
+
+    /// Shows `to` from now on, as if somebody had set it: it drifts from the time that really passes.
+    pub fn jump(&self, to: Timestamp) {
+        {
+            let mut state = self.lock();
+            state.drift_ms += to.as_millis() - state.now.as_millis();
+        }
+        self.set(to);
     }
 
     /// Moves forward by `by`.
@@ -118,25 +172,47 @@ impl Clock for ManualClock {
             let _ = woken.await;
         })
     }
+
+    fn drift_ms(&self) -> i64 {
+        self.lock().drift_ms
+    }
+
+    fn accept_drift(&self, drift_ms: i64) {
+        self.lock().drift_ms -= drift_ms;
+    }
 }
 
 /// The machine's clock, shifted: it runs on, and can be moved forward. For `tenure demo`.
 #[derive(Debug)]
 pub struct ShiftedClock {
     shift_ms: watch::Sender<i64>,
+    drift_ms: AtomicI64,
+    story: bool,
 }
 
 impl Default for ShiftedClock {
     fn default() -> Self {
-        Self { shift_ms: watch::Sender::new(0) }
+        Self { shift_ms: watch::Sender::new(0), drift_ms: AtomicI64::new(0), story: false }
     }
 }
 
 impl ShiftedClock {
+    /// The clock of a story: it may begin at any time, and again at another one.
+    pub fn of_a_story() -> Self {
+        Self { story: true, ..Self::default() }
+    }
+
     /// Makes this clock show `to` now; sleepers that are due wake.
     pub fn set(&self, to: Timestamp) {
         let shift = to.as_millis().saturating_sub(SystemClock.now().as_millis());
         self.shift_ms.send_replace(shift);
+    }
+
+    /// Makes this clock show `to` now, as if somebody had set it: it drifts from the time that really passes.
+    pub fn jump(&self, to: Timestamp) {
+        // The drift first: whoever sees the new time sees the drift, too.
+        self.drift_ms.fetch_add(to.as_millis().saturating_sub(self.now().as_millis()), Ordering::AcqRel);
+        self.set(to);
     }
 }
 
@@ -148,9 +224,11 @@ impl Clock for ShiftedClock {
     fn sleep_until(&self, at: Timestamp) -> Sleep {
         let mut moved = self.shift_ms.subscribe();
         Box::pin(async move {
+            let mut real = Timestamp::from_millis(i64::MAX);
             loop {
                 let shift = *moved.borrow_and_update();
-                let real = Timestamp::from_millis(at.as_millis().saturating_sub(shift));
+                // As with the machine's clock, one that is moved back prolongs no sleep.
+                real = real.min(Timestamp::from_millis(at.as_millis().saturating_sub(shift)));
                 tokio::select! {
                     () = SystemClock.sleep_until(real) => return,
                     changed = moved.changed() => if changed.is_err() { return },
@@ -158,18 +236,49 @@ impl Clock for ShiftedClock {
             }
         })
     }
+
+    fn tells_a_story(&self) -> bool {
+        self.story
+    }
+
+    fn drift_ms(&self) -> i64 {
+        self.drift_ms.load(Ordering::Acquire)
+    }
+
+    fn accept_drift(&self, drift_ms: i64) {
+        self.drift_ms.fetch_sub(drift_ms, Ordering::AcqRel);
+    }
 }
 
 /// Ids from the operating system's randomness.
 #[derive(Debug, Default, Clone, Copy)]
 pub struct SystemIds;
 
+/// Bytes that are asked of the operating system at once.
+const DRAWN: usize = 1024;
+
+thread_local! {
+    /// Random bytes that were asked for and not yet given, and how many of them were given.
+    static DRAW: RefCell<([u8; DRAWN], usize)> = const { RefCell::new(([0; DRAWN], DRAWN)) };
+}
+
 impl Ids for SystemIds {
+    /// Each byte is given once, and then is no longer in memory.
     #[allow(clippy::disallowed_methods, reason = "the one place that asks the operating system for randomness")]
     fn next_random(&self) -> u128 {
-        let mut bytes = [0_u8; 16];
-        getrandom::fill(&mut bytes).expect("the operating system gives random bytes");
-        u128::from_be_bytes(bytes)
+        DRAW.with_borrow_mut(|(bytes, given)| {
+            if *given == DRAWN {
+                getrandom::fill(bytes).expect("the operating system gives random bytes");
+                *given = 0;
+            }
+            let (_, rest) = bytes.split_at_mut(*given);
+            let mut own = [0_u8; 16];
+            if let Some(next) = rest.first_chunk_mut::<16>() {
+                std::mem::swap(next, &mut own);
+            }
+            *given += own.len();
+            u128::from_be_bytes(own)
+        })
     }
 }
 
@@ -195,7 +304,6 @@ impl Ids for SeededIds {
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
-    use std::sync::atomic::AtomicI64;
 
     use super::*;
 
@@ -220,6 +328,15 @@ mod tests {
         }
     }
 
+    #[test]
+    fn random_bits_are_given_once() {
+        let draw = || (0..1_000).map(|_| SystemIds.next_random()).collect::<Vec<_>>();
+        let other = std::thread::spawn(draw);
+        let all: std::collections::BTreeSet<u128> = draw().into_iter().chain(other.join().expect("drawn")).collect();
+        assert_eq!(all.len(), 2_000);
+        assert!(!all.contains(&0));
+    }
+
     const HOUR_MS: i64 = 3_600_000;
 
     /// Or whoever waits a moment between two attempts would wait an hour.
@@ -239,6 +356,22 @@ mod tests {
     #[tokio::test]
     async fn a_correction_of_the_clock_wakes_nobody_early() {
         assert!(Wall::default().sleep_while_set(Duration::from_millis(100), -300).await >= 0);
+    }
+
+    /// The machine's own clock drifts by less than the test takes, and what is accepted is where it counts from.
+    #[test]
+    fn a_drift_counts_from_where_it_was_accepted() {
+        let machine = WatchedClock::default();
+        assert!(machine.drift_ms().abs() < 1_000, "{}", machine.drift_ms());
+        machine.accept_drift(HOUR_MS);
+        assert!((machine.drift_ms() + HOUR_MS).abs() < 1_000, "{}", machine.drift_ms());
+        let manual = ManualClock::at(Timestamp::from_millis(0));
+        manual.advance(Duration::from_secs(86_400));
+        assert_eq!(manual.drift_ms(), 0, "moved on purpose");
+        manual.jump(manual.now().plus(Duration::from_secs(3_600)));
+        assert_eq!(manual.drift_ms(), HOUR_MS);
+        manual.accept_drift(HOUR_MS);
+        assert_eq!(manual.drift_ms(), 0);
     }
 
     #[tokio::test]

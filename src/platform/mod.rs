@@ -7,6 +7,7 @@ pub mod faults;
 pub mod http;
 pub mod lifecycle;
 pub mod mail;
+pub mod metrics;
 pub mod outbound;
 pub mod queue;
 pub mod redis;

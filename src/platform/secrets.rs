@@ -120,6 +120,11 @@ impl SecretBox {
         sealed.get(1..=ID_BYTES) == Some(&self.current.id[..])
     }
 
+    /// The id of the present key; says nothing about the key itself.
+    pub fn key_id(&self) -> String {
+        hex::encode(self.current.id)
+    }
+
     fn parts<'s>(&self, sealed: &'s [u8]) -> Option<(&PurposeKey, [u8; NONCE_BYTES], &'s [u8])> {
         let (head, body) = sealed.split_at_checked(HEAD)?;
         let (version, rest) = head.split_first()?;

@@ -145,6 +145,7 @@ async fn a_quorum_with_a_question_and_a_hand_over_is_decided_over_http() {
     let subjects: Vec<&str> =
         told["items"].as_array().expect("items").iter().filter_map(|n| n["subject"].as_str()).collect();
     assert_eq!(subjects, ["Decided: Archive", "Stage 1 of 2 is passed: Archive", "A question about: Archive"]);
+    assert_eq!(told["items"][2]["link"], json!(path.replace("/api/approvals/", "/inbox?id=")), "where it is answered");
     running.stop().await;
 }
 
@@ -196,5 +197,52 @@ async fn delegations_and_reassignment_work_over_http() {
     let done = rosa.post(&decide, json!({ "decision": "approve", "reason": "known" })).await;
     assert_eq!(done["state"], "approved");
     assert_eq!(done["stages"][0]["approvers"].as_array().map(Vec::len), Some(2), "also who passed it on");
+    running.stop().await;
+}
+
+/// An administrator has somebody decide for a person who is away: neither the person themselves nor the
+/// administrator, and both are told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_names_who_decides_for_somebody_who_is_away() {
+    let dir = tempfile::tempdir().expect("a folder");
+    let running = start(&dir).await;
+    let [admin, mona, rosa, ada] = &everybody(&running).await;
+    let listed = rosa.get("/api/deciders?q=a").await;
+    let names: Vec<&str> =
+        listed["items"].as_array().expect("items").iter().filter_map(|p| p["displayName"].as_str()).collect();
+    assert!(names.is_sorted() && !names.is_empty(), "{names:?}");
+    assert!(listed["items"].as_array().expect("items").iter().all(|p| p["id"] != json!(ada.id)), "Ada decides nothing");
+    assert_eq!(rosa.get("/api/deciders?q=nobody").await["items"], json!([]));
+    assert_eq!(ada.ask(Method::GET, "/api/deciders", Value::Null).await.0, 403);
+
+    let now = tenure::base::clock::Clock::now(&SystemClock);
+    let until = now.plus(std::time::Duration::from_secs(86_400));
+    let body = |of: &Person, to: Option<&Person>| {
+        json!({ "personId": of.id, "delegateId": to.map(|p| &p.id), "from": now, "to": until, "reason": "ill" })
+    };
+    for (who, sent, expected) in [
+        (mona, body(rosa, Some(mona)), 403),
+        (admin, body(rosa, Some(admin)), 422),
+        (admin, body(rosa, Some(rosa)), 422),
+        (admin, body(ada, Some(mona)), 422),
+    ] {
+        let (status, answer) = who.ask(Method::POST, "/api/delegations", sent).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    // Whose manager is the administrator is not passed to their manager by that administrator.
+    let reports = json!({ "managerId": admin.id });
+    assert_eq!(admin.ask(Method::PATCH, &format!("/api/people/{}", rosa.id), reports).await.0, 200);
+    let (status, refused) = admin.ask(Method::POST, "/api/delegations", body(rosa, None)).await;
+    assert_eq!((status, &refused["errors"][0]["field"]), (422, &json!("delegateId")), "{refused}");
+
+    let made = admin.post("/api/delegations", body(rosa, Some(mona))).await;
+    assert_eq!((&made["person"]["id"], &made["delegate"]["id"]), (&json!(rosa.id), &json!(mona.id)));
+    for (who, subject) in [(rosa, "Somebody else decides for you"), (mona, "You decide for Rosa Lindqvist")] {
+        let told = who.get("/api/notifications").await;
+        assert_eq!((&told["items"][0]["subject"], &told["items"][0]["link"]), (&json!(subject), &json!("/delegations")));
+    }
+    let path = format!("/api/delegations/{}", made["id"].as_str().expect("an id"));
+    assert_eq!(admin.ask(Method::DELETE, &path, Value::Null).await.0, 204);
+    assert_eq!(rosa.get("/api/notifications").await["items"][0]["subject"], "You decide for yourself again");
     running.stop().await;
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use crate::support::command;
 
+mod connectors;
+
 /// What `tenure check-config` says about these variables.
 struct Verdict {
     code: i32,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -10,7 +11,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 use tenure::base::access::Principal;
 use tenure::base::problem::Problem;
-use tenure::features::connectors::{ConnectorChange, Kind, NewConnector, ops, store};
+use tenure::features::connectors::{ConnectorChange, ConnectorSettings, Connectors, Kind, NewConnector, Policy, ops, rotation, store};
+use tenure::platform::secrets::SecretBox;
 use tenure::platform::store::Tx;
 
 use crate::support::connectors::Bench;
@@ -210,6 +212,8 @@ async fn a_new_connector_with_faults_is_refused_with_every_field() {
         name: " ".to_owned(),
         kind: Kind::Http,
         config: json!({ "baseUrl": "ftp://a.example" }),
+        policy: Policy { retries: 99, ..Policy::default() },
+        mock: false,
         secrets: BTreeMap::from([("key".to_owned(), "x".to_owned()), ("token".to_owned(), String::new())]),
     };
     let create = |new: NewConnector| {
@@ -218,16 +222,52 @@ async fn a_new_connector_with_faults_is_refused_with_every_field() {
     };
     let Err(Problem::Invalid { errors, .. }) = create(new).await else { panic!("expected to be refused") };
     let fields: Vec<_> = errors.iter().map(|e| e.field.as_str()).collect();
-    assert_eq!(fields, ["name", "config.baseUrl", "secrets.key", "secrets.token"]);
+    assert_eq!(fields, ["name", "config.baseUrl", "policy.retries", "secrets.key", "secrets.token"]);
 
     let directory = |name: &str| NewConnector {
         name: name.to_owned(),
         kind: Kind::Directory,
         config: json!({}),
+        policy: Policy::default(),
+        mock: false,
         secrets: BTreeMap::new(),
     };
     create(directory("one")).await.expect("created");
     assert!(matches!(create(directory("one")).await, Err(Problem::Conflict(_))));
     let found = bench.store.read(|tx| store::find_by_name(tx, "one")).await.expect("read");
     assert_eq!(found.expect("there").kind, Kind::Directory);
+}
+
+/// Ended in the middle, as by the loss of power: each secret is under one key or the other, and opens.
+#[tokio::test]
+async fn a_rotation_that_is_ended_in_the_middle_loses_no_secret() {
+    let bench = Bench::start(None).await;
+    for n in 0..100 {
+        let token = format!("token-{n}");
+        let config = json!({ "baseUrl": "http://a.example", "auth": "bearer" });
+        bench.connector(Kind::Http, config, &[("token", &token), ("password", "a password")]).await;
+    }
+    let renewed = SecretBox::new("connector secrets", &[8; 32], Some(&[7; 32]));
+    let by = Principal::system("test");
+    {
+        let mut rotating = std::pin::pin!(rotation::rotate_keys(&bench.store, &renewed, &by));
+        let mut looks = 0;
+        // Each look goes on by one page at most; there are four.
+        let stopped = std::future::poll_fn(|cx| {
+            looks += 1;
+            if looks > 2 { Poll::Ready(false) } else { rotating.as_mut().poll(cx).map(|_| true) }
+        });
+        assert!(!stopped.await, "it was still on its way");
+    }
+    let service = |secrets: SecretBox| {
+        Connectors::new(bench.store.clone(), secrets, bench.outbound.clone(), ConnectorSettings::default())
+    };
+    let locked = async |secrets: SecretBox| service(secrets).list_locked().await.expect("looked").len();
+    assert_eq!(locked(renewed.clone()).await, 0, "both keys open everything");
+    let (old, new) = (SecretBox::new("connector secrets", &[7; 32], None), SecretBox::new("connector secrets", &[8; 32], None));
+    assert!(locked(old.clone()).await > 0 && locked(new.clone()).await > 0, "it ended in the middle");
+    let rest = rotation::rotate_keys(&bench.store, &renewed, &by).await.expect("it goes on");
+    assert_eq!((rest.total, rest.failed), (200, 0), "{rest:?}");
+    assert!(rest.rotated > 0 && rest.skipped > 0 && rest.rotated + rest.skipped == 200, "{rest:?}");
+    assert_eq!((locked(new).await, locked(old).await), (0, 100));
 }

@@ -130,3 +130,36 @@ async fn a_private_ca_is_trusted_only_when_it_is_given() {
     let failure = trusting.call(&id, "has_entry", &dn).await.expect_err("another name");
     assert_eq!(failure.code, "tls", "{}", failure.message);
 }
+
+/// Accounts of Active Directory: one bit says whether they may sign in, and the others stay.
+#[tokio::test]
+async fn an_account_is_enabled_and_disabled_and_its_other_bits_stay() {
+    let slapd = Slapd::start_tls().await;
+    let bench = Bench::start(slapd.ca_pem.as_deref()).await;
+    let plain = ldap(&bench, json!({ "url": slapd.url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let url = slapd.tls_url.clone().expect("with TLS");
+    let id = ldap(&bench, json!({ "url": url, "bindDn": ADMIN_DN }), ADMIN_PASSWORD).await;
+    let dn = json!({ "dn": ada() });
+    assert!(!present(bench.call(&id, "is_enabled", &dn).await));
+    assert!(!changed(bench.call(&id, "disable_account", &dn).await), "what is gone does not sign in");
+    assert_eq!(bench.call(&id, "enable_account", &dn).await.expect_err("gone").code, "no_account");
+
+    // 514 is an ordinary account (512) that is disabled (2).
+    let attributes = json!({ "objectClass": ["inetOrgPerson", "adAccount"], "uid": "ada", "cn": "Ada", "sn": "L", "userAccountControl": 514 });
+    assert!(changed(bench.call(&id, "add_entry", &json!({ "dn": ada(), "attributes": attributes })).await));
+    let list = json!({ "baseDn": ada(), "attributes": ["userAccountControl"] });
+    for (command, is_changed, enabled, bits) in [
+        ("disable_account", false, false, "514"), ("enable_account", true, true, "512"), ("enable_account", false, true, "512"),
+        ("disable_account", true, false, "514"),
+    ] {
+        assert_eq!(changed(bench.call(&id, command, &dn).await), is_changed, "{command}");
+        assert_eq!(present(bench.call(&id, "is_enabled", &dn).await), enabled, "{command}");
+        let found = bench.connectors.list_all(&id, "list_entries", &list, 9).await.expect("listed");
+        assert_eq!(found[0].attributes["userAccountControl"], json!([bits]), "{command}");
+    }
+    assert!(changed(bench.call(&id, "set_random_password", &dn).await));
+    let failure = bench.call(&plain, "set_random_password", &dn).await.expect_err("not encrypted");
+    assert_eq!(failure.code, "bad_config");
+    let no_account = json!({ "dn": BASE_DN });
+    assert_eq!(bench.call(&id, "is_enabled", &no_account).await.expect_err("no account").code, "bad_answer");
+}

@@ -111,7 +111,8 @@ async fn secrets_that_the_keys_do_not_open_are_noticed() {
     let data = dir.path().join("data");
     let server = Server::start(&["serve"], &data, &[]).await;
     let create = ["user", "create", "--email", "a@example.org", "--name", "A", "--role", "admin", "--json"];
-    assert!(command(&create).env("DATA_DIR", &data).output().expect("runs").status.success());
+    let made = command(&create).env("DATA_DIR", &data).output().expect("runs");
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let token = command(&["token", "create", "--user", "a@example.org"]).env("DATA_DIR", &data).output().expect("runs");
     let body = json!({ "name": "HR", "kind": "http", "config": { "baseUrl": "http://127.0.0.1:9" },
         "secrets": { "token": "sesame" } });

@@ -3,6 +3,7 @@
 //! Without further ado they run in a size that fits every build. `TENURE_SOAK=full` (`make soak`) makes
 //! them as large as the promise they prove; `TENURE_SEED` sets other moments.
 
+mod ends;
 mod kills;
 mod ledger;
 mod retries;
@@ -40,7 +41,7 @@ async fn the_machine() -> MutexGuard<'static, ()> {
 }
 
 /// How large the soak is: `full` when `TENURE_SOAK=full`, else `short`.
-fn size(short: u32, full: u32) -> u32 {
+pub fn size(short: u32, full: u32) -> u32 {
     match std::env::var("TENURE_SOAK").as_deref() {
         Ok("full") => full,
         Ok(other) => panic!("TENURE_SOAK: got \"{other}\"; expected full, or nothing"),
@@ -49,10 +50,10 @@ fn size(short: u32, full: u32) -> u32 {
 }
 
 /// A seeded sequence of moments, so that a failure can be repeated.
-struct Moments(u64);
+pub struct Moments(u64);
 
 impl Moments {
-    fn seeded() -> Self {
+    pub fn seeded() -> Self {
         let seed = std::env::var("TENURE_SEED").ok().map_or(2031, |s| s.parse().expect("TENURE_SEED is a number"));
         println!("seed {seed}");
         Self(seed)

@@ -1,27 +1,23 @@
-import type { Page } from '@playwright/test';
-import { COLOUR_RULES, faultsOf } from './axe';
 import { expect, open, signIn, test } from './fixtures';
+import { expectNoFaults, overflow } from './look';
 import { PAGES } from './pages';
 
-/** Every rule in the light theme; the dark theme changes colours and nothing else, so the rules of colour follow there. */
-async function expectNoFaults(page: Page): Promise<void> {
-  for (const [theme, rules] of [['light', undefined], ['dark', COLOUR_RULES]] as const) {
-    await page.emulateMedia({ colorScheme: theme });
-    await expect(page.locator('html')).toHaveAttribute('data-theme', theme);
-    expect(await faultsOf(page, rules), `in the ${theme} theme`).toEqual([]);
-  }
-}
+const PHONE = { width: 360, height: 740 };
 
-test('the sign-in page is free of axe findings', async ({ page }) => {
+test('the sign-in page is free of axe findings, and whole on a phone', async ({ page }) => {
   await open(page, '/sign-in');
   await expectNoFaults(page);
+  await page.setViewportSize(PHONE);
+  expect(await overflow(page)).toBe(0);
 });
 
 for (const { name, path } of PAGES) {
-  test(`${name} is free of axe findings`, async ({ page, samples }) => {
+  test(`${name} is free of axe findings, and whole on a phone`, async ({ page, samples }) => {
     await signIn(page, 'admin');
     await open(page, path(samples));
     await expectNoFaults(page);
+    await page.setViewportSize(PHONE);
+    expect(await overflow(page)).toBe(0);
   });
 }
 

@@ -53,6 +53,11 @@ export interface Samples {
   entry: string;
   job: string;
   line: string;
+  person: string;
+  group: string;
+  import: string;
+  reconciliation: string;
+  assignment: string;
 }
 
 interface PerWorker {
@@ -77,7 +82,7 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
   samples: [
     async ({ server }, use) => {
       const context = await requests.newContext({ baseURL: server.url });
-      await logIn(context, 'admin', server.url);
+      const csrf = await logIn(context, 'admin', server.url);
       const first = async (path: string, key = 'id') => {
         const item = await firstItem<Record<string, unknown>>(context, path);
         return String(item[key]);
@@ -89,6 +94,11 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
         entry: await first('/api/audit', 'seq'),
         job: await first('/api/jobs'),
         line: await first('/api/logs'),
+        person: await first('/api/people'),
+        group: await first('/api/groups'),
+        import: await reviewed(context, server.url, csrf),
+        reconciliation: await reconciled(context, csrf, server.url),
+        assignment: (await granted(context, csrf, 'Sample reader')).id,
       });
       await context.dispose();
     },
@@ -114,6 +124,14 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
 
 export { expect };
 
+/** A file of people that was brought and not applied. */
+async function reviewed(context: APIRequestContext, url: string, csrf: string): Promise<string> {
+  const data = { kind: 'people', name: 'people.csv', csv: 'email,name,manager\nnew@example.org,Nia New,ada@example.org\nwrong,Nobody,\n' };
+  const answer = await context.post(`${url}/api/imports`, { data, headers: { origin: url, 'x-csrf-token': csrf } });
+  expect(answer.status(), await answer.text()).toBe(201);
+  return ((await answer.json()) as { id: string }).id;
+}
+
 async function logIn(request: APIRequestContext, who: Who, baseURL: string): Promise<string> {
   const answer = await request.post(`${baseURL}/api/auth/login`, {
     data: { email: EMAILS[who], password: PASSWORD },
@@ -125,6 +143,8 @@ async function logIn(request: APIRequestContext, who: Who, baseURL: string): Pro
 
 /** Signs in without the form, as the form has a spec of its own. Returns the CSRF token. */
 export async function signIn(page: Page, who: Who, baseURL = process.env.TENURE_URL!): Promise<string> {
+  // A page of somebody else that still stands there would ask on with a session that has just ended.
+  if (page.url() !== 'about:blank') await page.goto('about:blank');
   return logIn(page.request, who, baseURL);
 }
 
@@ -158,4 +178,57 @@ export async function open(page: Page, path: string): Promise<void> {
   await page.goto(path);
   await expect(page.getByRole('heading', { level: 1 })).toBeVisible();
   await expect(page.getByRole('status', { name: /^Loading/ })).toHaveCount(0);
+}
+
+/** Ada holds a role that gives nothing in any system and ends in a month. */
+export async function granted(
+  request: APIRequestContext,
+  csrfToken: string,
+  name: string,
+): Promise<{ id: string; expiresAt: string; role: { id: string; name: string } }> {
+  const url = process.env.TENURE_URL!;
+  const send = async <T>(path: string, data: unknown): Promise<T> => {
+    const answer = await request.post(`${url}${path}`, { data, headers: { origin: url, 'x-csrf-token': csrfToken } });
+    expect(answer.status(), `${path}: ${await answer.text()}`).toBe(201);
+    return (await answer.json()) as T;
+  };
+  const people = (await (await request.get(`${url}/api/people?q=${EMAILS.ada}`)).json()) as { items: { id: string }[] };
+  const role = await send<{ id: string }>('/api/roles', {
+    name,
+    description: '',
+    defaultDurationDays: 30,
+    entitlementIds: [],
+    requiredDocumentTypes: [],
+  });
+  return send('/api/assignments', { personId: people.items[0]!.id, roleId: role.id, reason: 'For the study' });
+}
+
+/** A reconciliation of the sample directory, in which somebody is found whom nobody let in. */
+async function reconciled(request: APIRequestContext, csrfToken: string, baseURL: string): Promise<string> {
+  const send = async <T>(method: 'post' | 'put', path: string, data: unknown): Promise<T> => {
+    const answer = await request[method](`${baseURL}${path}`, { data, headers: { origin: baseURL, 'x-csrf-token': csrfToken } });
+    expect(answer.ok(), `${path}: ${await answer.text()}`).toBe(true);
+    return (await answer.json()) as T;
+  };
+  const connectors = (await (await request.get(`${baseURL}/api/connectors`)).json()) as { items: { id: string; kind: string }[] };
+  const connectorId = connectors.items.find((one) => one.kind === 'directory')!.id;
+  const member = { account: '{{ person.attributes.uid }}', group: 'reconciled' };
+  for (const account of ['ada', 'ghost']) {
+    await send('post', `/api/connectors/${connectorId}/execute`, { command: 'add_member', params: { account, group: 'reconciled' } });
+  }
+  const entitlement = await send<{ id: string }>('post', '/api/entitlements', {
+    name: 'Reconciled group',
+    connectorId,
+    provision: { command: 'add_member', params: member },
+    deprovision: { command: 'remove_member', params: member },
+    list: { command: 'list_members', params: { group: 'reconciled' }, key: '{{ provision.params.account }}' },
+    reconcile: { policy: 'revoke_unknown', remove: { command: 'remove_member', params: { account: '{{ account.key }}', group: 'reconciled' } } },
+  });
+  await send('post', '/api/roles', { name: 'Reconciled reader', description: '', entitlementIds: [entitlement.id], requiredDocumentTypes: [] });
+  const { id } = await send<{ id: string }>('post', '/api/reconciliations', { entitlementIds: [entitlement.id] });
+  await expect(async () => {
+    const found = (await (await request.get(`${baseURL}/api/reconciliations/${id}`)).json()) as { status: string };
+    expect(found.status).toBe('held');
+  }).toPass();
+  return id;
 }

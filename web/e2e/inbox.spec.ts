@@ -47,7 +47,7 @@ test('a request is read, and decided although the session ended meanwhile', asyn
   await fillSignIn(page, 'rosa');
   await expect(again).toBeHidden();
   await expect(panel.getByText('Approved').first()).toBeVisible();
-  await expect(panel.getByText('Covered by the agreement.')).toBeVisible();
+  await expect(panel.getByText('Covered by the agreement.').first()).toBeVisible();
 
   await page.getByRole('link', { name: 'Decided' }).click();
   await expect(page).toHaveURL(/state=decided/);

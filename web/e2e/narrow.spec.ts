@@ -1,21 +1,13 @@
-import type { Page } from '@playwright/test';
 import { expect, open, signIn, test } from './fixtures';
-import { PAGES } from './pages';
+import { overflow } from './look';
 
 test.use({ viewport: { width: 360, height: 740 } });
 
-const overflow = (page: Page) =>
-  page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-
-test('/sign-in does not scroll sideways', async ({ page }) => {
-  await open(page, '/sign-in');
-  expect(await overflow(page)).toBe(0);
-});
-
-for (const { name, path } of PAGES) {
-  test(`${name} does not scroll sideways`, async ({ page, samples }) => {
-    await signIn(page, 'admin');
-    await open(page, path(samples));
+// That a page made narrow is whole stands with the other checks of every page; here it is opened on a phone.
+for (const path of ['/sign-in', '/inbox', '/audit', '/settings/security']) {
+  test(`${path} does not scroll sideways`, async ({ page }) => {
+    if (path !== '/sign-in') await signIn(page, 'admin');
+    await open(page, path);
     expect(await overflow(page)).toBe(0);
   });
 }

@@ -6,6 +6,9 @@ interface PageToSee {
   path: (samples: Samples) => string;
 }
 
+// The sample organisation has no yesterday; the day that is not over is a past day too.
+const TODAY = new Date().toISOString().slice(0, 10);
+
 const plain = (path: string): PageToSee => ({ name: path, path: () => path });
 const workflow = (tab: string): PageToSee => ({ name: `/workflows/:id${tab}`, path: (of) => `/workflows/${of.workflow}${tab}` });
 const run = (tab: string): PageToSee => ({ name: `/runs/:id${tab}`, path: (of) => `/runs/${of.run}${tab}` });
@@ -14,7 +17,13 @@ export const PAGES: PageToSee[] = [
   plain('/inbox'),
   plain('/inbox?mine=false&state=decided'),
   plain('/inbox?state=exceptions'),
+  plain('/inbox?state=exceptions&mine=false'),
   { name: '/inbox, a request chosen', path: (of) => `/inbox?mine=false&id=${of.approval}` },
+  plain('/delegations'),
+  plain('/delegations?new=1'),
+  plain('/notifications'),
+  plain('/break-glass'),
+  plain('/break-glass?open=false&new=1'),
   plain('/tasks'),
   plain('/tasks?mine=false&state=done'),
   plain('/workflows'),
@@ -25,10 +34,27 @@ export const PAGES: PageToSee[] = [
   plain('/schedules'),
   plain('/schedules?kind=workflow'),
   plain('/access'),
+  plain('/access?grant=1'),
+  { name: '/access, one chosen', path: (of) => `/access?id=${of.assignment}` },
+  { name: '/access, a past day', path: (of) => `/access?asOf=${TODAY}&id=${of.assignment}` },
+  plain('/access?asOf=2020-01-01'),
+  plain('/reconciliation'),
+  plain('/reconciliation?view=still-present'),
+  { name: '/reconciliation, one chosen', path: (of) => `/reconciliation?id=${of.reconciliation}` },
   plain('/people'),
+  plain('/people?active=false'),
+  plain('/people?tab=groups'),
+  { name: '/people?tab=groups, one chosen', path: (of) => `/people?tab=groups&id=${of.group}` },
+  plain('/people?tab=leavers'),
+  { name: '/people/:id', path: (of) => `/people/${of.person}` },
+  plain('/imports'),
+  { name: '/imports/:id', path: (of) => `/imports/${of.import}` },
   plain('/roles'),
+  plain('/roles?tab=conflicts'),
+  plain('/roles?tab=conflicts&new=1'),
   plain('/documents'),
   plain('/connectors'),
+  plain('/connectors?add=1'),
   plain('/audit'),
   { name: '/audit, an entry chosen', path: (of) => `/audit?seq=${of.entry}` },
   plain('/overview'),
@@ -38,6 +64,9 @@ export const PAGES: PageToSee[] = [
   plain('/logs'),
   { name: '/logs, an entry chosen', path: (of) => `/logs?id=${of.line}` },
   plain('/settings/security'),
+  plain('/settings/provisioning'),
+  plain('/settings/mail'),
+  plain('/settings/mail?template=invitation'),
   plain('/settings/logging'),
   plain('/no-such-page'),
 ];

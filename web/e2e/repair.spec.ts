@@ -1,6 +1,7 @@
 import type { APIRequestContext, Page } from '@playwright/test';
 import { faultsOf } from './axe';
 import { EMAILS, PASSWORD, expect, open, signIn, test } from './fixtures';
+import { look } from './look';
 
 // The rule of the second person is switched on here, and nobody switches it off alone: a server of its own.
 test.use({ serverEnv: { LOG_RETENTION_DAYS: '31' } });
@@ -44,14 +45,7 @@ test('a failed run says why, and is corrected and taken up again', async ({ page
   const diagnosis = page.getByRole('region', { name: 'Diagnosis' });
   await expect(diagnosis).toContainText('Grant the role failed');
   await expect(diagnosis).toContainText('Archivist');
-  for (const scheme of ['light', 'dark'] as const) {
-    for (const width of [360, 1440]) {
-      await page.emulateMedia({ colorScheme: scheme });
-      await page.setViewportSize({ width, height: 900 });
-      await info.attach(`run-${scheme}-${width}`, { body: await page.screenshot({ fullPage: true, path: info.outputPath(`run-${scheme}-${width}.png`) }), contentType: 'image/png' });
-      expect(await faultsOf(page)).toEqual([]);
-    }
-  }
+  await look(page, info, 'run');
   await diagnosis.getByRole('button', { name: 'Correct variables…' }).click();
   const dialog = page.getByRole('dialog');
   await dialog.getByRole('button', { name: 'Save the variables' }).click();
@@ -82,7 +76,6 @@ test('passing over an approval takes two people', async ({ page, browser }, info
   await dialog.getByRole('button', { name: 'Ask for it' }).click();
   await expect(dialog).toContainText('Mona Okafor can agree');
   expect(await faultsOf(page)).toEqual([]);
-  await page.screenshot({ path: info.outputPath('asked.png') });
   await dialog.getByRole('link', { name: 'See what was asked for' }).click();
   await expect(page.getByRole('region', { name: 'Chosen exception' })).toContainText('You asked for it');
 
@@ -93,14 +86,7 @@ test('passing over an approval takes two people', async ({ page, browser }, info
   await mona.getByRole('link', { name: /pass over “Review”/ }).click();
   const panel = mona.getByRole('region', { name: 'Chosen exception' });
   await expect(panel).toContainText('Rosa is away');
-  for (const scheme of ['light', 'dark'] as const) {
-    for (const width of [360, 1440]) {
-      await mona.emulateMedia({ colorScheme: scheme });
-      await mona.setViewportSize({ width, height: 900 });
-      await mona.screenshot({ path: info.outputPath(`exception-${scheme}-${width}.png`) });
-      expect(await faultsOf(mona)).toEqual([]);
-    }
-  }
+  await look(mona, info, 'exception');
   await panel.getByRole('button', { name: 'Agree' }).click();
   await expect(panel.getByText('Say why.')).toBeVisible();
   await panel.getByLabel('Reason').fill('I know');

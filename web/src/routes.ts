@@ -8,6 +8,9 @@ export interface Route {
 
 const pages: Route[] = [
   { path: '/inbox', load: () => import('./pages/Inbox.svelte') },
+  { path: '/delegations', load: () => import('./pages/Delegations.svelte') },
+  { path: '/notifications', load: () => import('./pages/Notifications.svelte') },
+  { path: '/break-glass', load: () => import('./pages/BreakGlass.svelte') },
   { path: '/tasks', load: () => import('./pages/Tasks.svelte') },
   { path: '/workflows', load: () => import('./pages/Workflows.svelte') },
   { path: '/workflows/:id', load: () => import('./pages/Workflow.svelte') },
@@ -15,7 +18,11 @@ const pages: Route[] = [
   { path: '/runs/:id', load: () => import('./pages/Run.svelte') },
   { path: '/schedules', load: () => import('./pages/Schedules.svelte') },
   { path: '/access', load: () => import('./pages/Access.svelte') },
+  { path: '/reconciliation', load: () => import('./pages/Reconciliation.svelte') },
   { path: '/people', load: () => import('./pages/People.svelte') },
+  { path: '/people/:id', load: () => import('./pages/Person.svelte') },
+  { path: '/imports', load: () => import('./pages/Imports.svelte') },
+  { path: '/imports/:id', load: () => import('./pages/Import.svelte') },
   { path: '/roles', load: () => import('./pages/Roles.svelte') },
   { path: '/documents', load: () => import('./pages/Documents.svelte') },
   { path: '/connectors', load: () => import('./pages/Connectors.svelte') },
@@ -25,6 +32,8 @@ const pages: Route[] = [
   { path: '/logs', load: () => import('./pages/Logs.svelte') },
   { path: '/settings', load: () => import('./pages/Settings.svelte') },
   { path: '/settings/security', load: () => import('./pages/settings/Security.svelte') },
+  { path: '/settings/provisioning', load: () => import('./pages/settings/Provisioning.svelte') },
+  { path: '/settings/mail', load: () => import('./pages/settings/Mail.svelte') },
   { path: '/settings/logging', load: () => import('./pages/settings/Logging.svelte') },
 ];
 

@@ -55,6 +55,11 @@ impl Client {
         self.send(Method::POST, path, Some(body)).await
     }
 
+    /// PUT with a JSON body, answered by JSON.
+    pub async fn put(&self, path: &str, body: Value) -> Result<Value, Problem> {
+        self.send(Method::PUT, path, Some(body)).await
+    }
+
     /// PATCH with a JSON body, answered by JSON.
     pub async fn patch(&self, path: &str, body: Value) -> Result<Value, Problem> {
         self.send(Method::PATCH, path, Some(body)).await

@@ -54,7 +54,7 @@ pub async fn run(mut config: Config, options: DemoOptions) -> ExitCode {
         eprintln!("tenure demo: --check needs an empty data directory; {} has data in it.", folder.display());
         return ExitCode::from(2);
     }
-    let clock = Arc::new(ShiftedClock::default());
+    let clock = Arc::new(ShiftedClock::of_a_story());
     if let Some(now) = options.now {
         clock.set(now);
     }

@@ -9,9 +9,13 @@
 //! How a connected system is spoken to (`connectors`); who decides about a request (`workflow`).
 
 pub mod assignments;
+pub mod conflicts;
 pub mod documents;
 pub mod entitlements;
 pub mod grants;
+pub mod history;
+pub mod reconciliation;
+pub mod reminders;
 pub mod roles;
 #[cfg(test)]
 mod testing;
@@ -24,6 +28,7 @@ use crate::platform::http::Routes;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
 use entitlements::SharedCalls;
+use history::Decisions;
 
 /// Jobs that only this feature knows.
 pub mod names {
@@ -33,6 +38,12 @@ pub mod names {
     pub const END_ASSIGNMENT: &str = "end-assignment";
     /// Takes one grant out of the connected system.
     pub const DEPROVISION_GRANT: &str = "deprovision-grant";
+    /// Lists, compares and carries out one plan of a reconciliation.
+    pub const RECONCILE_ENTITLEMENT: &str = "reconcile-entitlement";
+    /// Removes an account that no assignment ever stood behind.
+    pub const REMOVE_ACCOUNT: &str = "remove-account";
+    /// Makes assignments of accounts that were found.
+    pub const ADOPT_ACCOUNTS: &str = "adopt-accounts";
     /// Ends a document at its instant.
     pub const EXPIRE_DOCUMENT: &str = "expire-document";
 }
@@ -42,18 +53,25 @@ pub mod names {
 pub struct AccessJobs {
     /// The way out to connected systems.
     pub connectors: Connectors,
+    /// The zone that messages name instants in.
+    pub timezone: jiff::tz::TimeZone,
 }
 
 /// Every job handler of this feature.
 pub fn jobs(parts: AccessJobs) -> Vec<Arc<dyn JobHandler>> {
-    handlers(Arc::new(parts.connectors))
+    handlers_in(Arc::new(parts.connectors), &parts.timezone)
 }
 
-/// The handlers over any way out.
-fn handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
-    let mut handlers = grants::jobs::handlers(calls);
-    handlers.extend(assignments::jobs::handlers());
-    handlers.extend(documents::jobs::handlers());
+/// The handlers over any way out, with messages in UTC.
+pub fn handlers(calls: SharedCalls) -> Vec<Arc<dyn JobHandler>> {
+    handlers_in(calls, &jiff::tz::TimeZone::UTC)
+}
+
+fn handlers_in(calls: SharedCalls, zone: &jiff::tz::TimeZone) -> Vec<Arc<dyn JobHandler>> {
+    let mut handlers = grants::jobs::handlers(Arc::clone(&calls));
+    handlers.extend(reconciliation::jobs::handlers(calls));
+    handlers.extend(assignments::jobs::handlers(zone));
+    handlers.extend(documents::jobs::handlers(zone));
     handlers
 }
 
@@ -64,14 +82,21 @@ pub struct AccessApi {
     pub store: Store,
     /// The files of documents.
     pub blobs: BlobStore,
+    /// Where a day of the organisation ends.
+    pub timezone: jiff::tz::TimeZone,
+    /// What was decided in runs: they stand above access.
+    pub decisions: Decisions,
 }
 
 /// Every route of this feature.
 pub fn routes(state: AccessApi) -> Routes {
     Routes::new()
         .merge(roles::api::routes(state.clone()))
+        .merge(conflicts::api::routes(state.clone()))
         .merge(entitlements::api::routes(state.clone()))
         .merge(assignments::api::routes(state.clone()))
+        .merge(history::api::routes(state.clone()))
+        .merge(reconciliation::api::routes(state.clone()))
         .merge(documents::api::routes(state))
 }
 

@@ -18,6 +18,7 @@ use crate::base::id::{AssignmentId, ConnectorId, DocumentId, EntitlementId, Pers
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::AuditJournal;
+use crate::features::connectors::{CallFailure, Found, ListFuture, ListPage, ListRequest};
 use crate::features::identity::people::{NewPerson, ops::create_person};
 use crate::params;
 use crate::platform::clock::{ManualClock, SeededIds};
@@ -60,6 +61,16 @@ impl Calls for FakeSystem {
             };
             self.changes.lock().unwrap().push(call.command.clone());
             Ok(json!({ "changed": true }))
+        })
+    }
+
+    fn list<'a>(&'a self, _: &'a ConnectorId, _: &'a ListRequest) -> ListFuture<'a> {
+        Box::pin(async move {
+            if *self.broken.lock().unwrap() {
+                return Err(CallFailure::passing("unreachable", "the system is down"));
+            }
+            let members = self.members.lock().unwrap();
+            Ok(ListPage::last(members.iter().map(|m| Found { key: m.clone(), attributes: json!({}) }).collect()))
         })
     }
 }
@@ -149,6 +160,8 @@ impl Bench {
                 provision: call("add"),
                 deprovision: call("remove"),
                 check: Some(call("has")),
+                list: None,
+                reconcile: Default::default(),
             };
             Ok(create_entitlement(tx, &by(), new)?.id)
         })
@@ -204,6 +217,11 @@ impl Bench {
         self.write(move |tx| assignments::revoke(tx, &by(), &id, EndReason::Revoked("no longer needed".into())))
             .await
             .unwrap();
+    }
+
+    pub async fn extend(&self, id: &AssignmentId, until: Timestamp) -> Result<(), Problem> {
+        let id = id.clone();
+        self.write(move |tx| assignments::extend(tx, &by(), &id, until, "it lasts longer")).await
     }
 
     pub async fn document(&self, kind: &'static str, expires_at: Timestamp) -> DocumentId {

@@ -70,7 +70,7 @@ pub struct Leaf {
 /// Who did it, as an id.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Actor {
-    /// `person`, `cli` or `system`.
+    /// `person`, `cli`, `scim` or `system`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The id.

@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Hash, MAX_LEAF, SealedState, canonical, leaf_hash, leaf_of, seal, store};
-use crate::base::access::Principal;
+use super::store::StoredLeaf;
+use super::{Actor, Hash, Leaf, MAX_LEAF, SealedState, canonical, leaf_hash, leaf_of, seal, store};
+use crate::base::access::{ExceptionMark, Principal};
 use crate::base::id::{AuditId, TypedId};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::platform::store::{Draft, Journal, Sealed, Tx};
 
 /// What a feature tells the log about a change.
@@ -46,6 +48,68 @@ pub fn append(tx: &Tx<'_>, by: &Principal, entry: Entry) -> Result<(), Problem> 
         new_state: Sealed(entry.new),
     });
     Ok(())
+}
+
+/// An entry as it is told to people.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// Place in the log.
+    pub seq: u64,
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub actor: Actor,
+    /// Their name at that time, unless it was erased.
+    pub name: Option<String>,
+    /// What, `<entity>.<verb>`.
+    pub action: String,
+    /// To what kind of thing.
+    pub entity: String,
+    /// To which one.
+    pub entity_id: String,
+    /// Why, in the actor's words.
+    pub reason: Option<String>,
+    /// Who stands behind it, where the rules let nobody do it alone.
+    pub exception: Option<ExceptionMark>,
+    /// The object after the change, unless it was erased.
+    pub new: Option<Value>,
+}
+
+/// Reads a row with what its commitments stand for.
+pub fn tell(tx: &Tx<'_>, row: StoredLeaf) -> Result<Told, Problem> {
+    let leaf: Leaf = serde_json::from_slice(&row.leaf).map_err(Problem::internal)?;
+    let mut context = state_of(tx, row.seq, "context")?.unwrap_or_default();
+    let text = |key: &str| context.get(key).and_then(Value::as_str).map(str::to_owned);
+    let (name, reason) = (text("name"), text("reason"));
+    let exception = context.get_mut("exception").map(Value::take);
+    Ok(Told {
+        seq: row.seq,
+        at: row.at,
+        actor: leaf.actor,
+        name,
+        action: row.action,
+        entity: row.entity,
+        entity_id: row.entity_id,
+        reason,
+        exception: exception.and_then(|mark| serde_json::from_value(mark).ok()),
+        new: state_of(tx, row.seq, "new")?,
+    })
+}
+
+/// The entries about a thing with one of these actions that are not from after `at`, oldest first.
+pub fn list_of(
+    tx: &Tx<'_>,
+    thing: (&str, &str),
+    actions: [&str; 2],
+    at: Timestamp,
+) -> Result<Vec<Told>, Problem> {
+    store::list_actions(tx, thing, actions, at)?.into_iter().map(|row| tell(tx, row)).collect()
+}
+
+/// What a commitment of a row stands for, unless it was erased.
+pub fn state_of(tx: &Tx<'_>, seq: u64, part: &str) -> Result<Option<Value>, Problem> {
+    let bytes = store::find_state(tx, seq, part)?;
+    bytes.map(|bytes| serde_json::from_slice(&bytes).map_err(Problem::internal)).transpose()
 }
 
 /// Gives the entries of a batch their place and their link.

@@ -4,12 +4,19 @@ use super::{Hash, SealedState};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::params;
-use crate::platform::store::{Draft, Row, Tx, Value};
+use crate::platform::store::{Draft, Json, Row, Tx, Value};
 
 /// Number and hash of the newest leaf.
 pub fn head(tx: &Tx<'_>) -> Result<Option<(u64, Hash)>, Problem> {
     tx.query_opt("SELECT seq, leaf_hash FROM audit_log ORDER BY seq DESC LIMIT 1", params![], |r| {
         Ok((r.get("seq")?, r.get("leaf_hash")?))
+    })
+}
+
+/// Number and instant of the newest entry.
+pub fn newest(tx: &Tx<'_>) -> Result<Option<(u64, Timestamp)>, Problem> {
+    tx.query_opt("SELECT seq, at FROM audit_log ORDER BY seq DESC LIMIT 1", params![], |r| {
+        Ok((r.get("seq")?, r.get("at")?))
     })
 }
 
@@ -119,6 +126,49 @@ pub fn list_newest(tx: &Tx<'_>, filter: &Filter, before: Option<u64>, limit: u32
     }
     sql.push_str(&format!(" ORDER BY seq DESC LIMIT {limit}"));
     tx.query(&sql, &values, stored_leaf)
+}
+
+/// The newest row about a thing that is not from after `at`.
+pub fn find_last(tx: &Tx<'_>, (entity, id): (&str, &str), at: Timestamp) -> Result<Option<u64>, Problem> {
+    tx.query_opt(
+        "SELECT seq FROM audit_log WHERE entity = ?1 AND entity_id = ?2 AND at <= ?3 ORDER BY seq DESC LIMIT 1",
+        params![entity, id, at],
+        |r| r.get("seq"),
+    )
+}
+
+/// Rows about a thing with one of these actions that are not from after `at`, oldest first.
+pub fn list_actions(
+    tx: &Tx<'_>,
+    (entity, id): (&str, &str),
+    actions: [&str; 2],
+    at: Timestamp,
+) -> Result<Vec<StoredLeaf>, Problem> {
+    tx.query(
+        "SELECT * FROM audit_log WHERE entity = ?1 AND entity_id = ?2 AND action IN (?3, ?4) AND at <= ?5 ORDER BY seq",
+        params![entity, id, actions[0], actions[1], at],
+        stored_leaf,
+    )
+}
+
+/// Rows about any of these things after `after`, oldest first.
+pub fn list_about(tx: &Tx<'_>, things: &[(&str, &str)], after: u64, limit: u32) -> Result<Vec<StoredLeaf>, Problem> {
+    // Each thing by the index; the rows themselves only for those on the page.
+    tx.query(
+        "SELECT l.* FROM (
+             SELECT a.seq AS seq FROM json_each(?3) t
+             CROSS JOIN audit_log a ON a.entity = t.value ->> 0 AND a.entity_id = t.value ->> 1
+             WHERE a.seq > ?1 ORDER BY a.seq LIMIT ?2
+         ) s CROSS JOIN audit_log l ON l.seq = s.seq ORDER BY s.seq",
+        params![after, limit, Json(things)],
+        stored_leaf,
+    )
+}
+
+/// What a commitment of a row stands for, unless it was erased.
+pub fn find_state(tx: &Tx<'_>, seq: u64, part: &str) -> Result<Option<Vec<u8>>, Problem> {
+    let sql = "SELECT state FROM audit_state WHERE seq = ?1 AND part = ?2";
+    Ok(tx.query_opt(sql, params![seq, part], |r| r.get("state"))?.flatten())
 }
 
 /// One row.

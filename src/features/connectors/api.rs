@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use super::guard::BreakerView;
+use super::rotation::{self, Rotation};
 use super::{
-    CallAnswer, CallFailure, CommandSpec, Connector, ConnectorChange, Connectors, Kind, NewConnector, drivers, ops,
-    store,
+    CallAnswer, CallFailure, CommandSpec, Connector, ConnectorChange, Connectors, Kind, ListPage, ListRequest,
+    NewConnector, Policy, drivers, ops, store,
 };
 use crate::base::access::{Principal, may};
 use crate::base::id::ConnectorId;
@@ -38,6 +40,8 @@ pub fn routes(state: ConnectorsApi) -> Routes {
         .routes(routes!(get_connector, change_connector))
         .routes(routes!(test_connector))
         .routes(routes!(execute_command))
+        .routes(routes!(list_page))
+        .routes(routes!(rotate_keys))
         .with_state(state)
 }
 
@@ -54,6 +58,12 @@ struct ConnectorView {
     /// Its settings.
     #[schema(value_type = Object)]
     config: Value,
+    /// How its calls are repeated and limited.
+    policy: Policy,
+    /// Whether its commands are only pretended: then nothing that it gives counts as given.
+    mock: bool,
+    /// Whether calls go out, or nobody calls for a while because they failed.
+    breaker: BreakerView,
     /// The names of the secrets that are set.
     secrets_set: Vec<String>,
     /// The commands it understands.
@@ -64,13 +74,16 @@ struct ConnectorView {
     updated_at: Timestamp,
 }
 
-impl From<Connector> for ConnectorView {
-    fn from(c: Connector) -> Self {
+impl ConnectorView {
+    fn of(api: &ConnectorsApi, c: Connector) -> Self {
         Self {
+            breaker: api.connectors.breaker(&c.id),
             id: c.id,
             name: c.name,
             kind: c.kind,
             config: c.config,
+            policy: c.policy,
+            mock: c.mock,
             secrets_set: c.secrets_set,
             commands: drivers::commands(c.kind),
             created_at: c.created_at,
@@ -91,6 +104,12 @@ struct NewConnectorBody {
     #[schema(value_type = Object)]
     #[serde(default = "empty")]
     config: Value,
+    /// How its calls are repeated and limited; what is absent is as usual.
+    #[serde(default)]
+    policy: Policy,
+    /// Whether its commands are only pretended; refused in production.
+    #[serde(default)]
+    mock: bool,
     /// Its secrets by name; they are never shown again.
     #[serde(default)]
     secrets: BTreeMap<String, String>,
@@ -109,6 +128,10 @@ struct ConnectorChangeBody {
     /// New settings, whole.
     #[schema(value_type = Option<Object>)]
     config: Option<Value>,
+    /// Another policy, whole; what is absent is as usual.
+    policy: Option<Policy>,
+    /// Whether its commands are only pretended; refused in production.
+    mock: Option<bool>,
     /// Secrets to set; null removes one.
     #[serde(default)]
     secrets: BTreeMap<String, Option<String>>,
@@ -124,6 +147,33 @@ struct CommandBody {
     #[schema(value_type = Object)]
     #[serde(default = "empty")]
     params: Value,
+}
+
+/// Which page of which list.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ListBody {
+    /// The name of a command that lists.
+    command: String,
+    /// Its parameters.
+    #[schema(value_type = Object)]
+    #[serde(default = "empty")]
+    params: Value,
+    /// The `next` of the page before.
+    cursor: Option<String>,
+    /// How many, 1 to 200; 50 when absent.
+    limit: Option<u32>,
+}
+
+/// A page of what is there, or why there is none.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ListResult {
+    /// Whether it is a page.
+    ok: bool,
+    /// The page.
+    page: Option<ListPage>,
+    /// Why there is none: a system that has nothing gives an empty page.
+    error: Option<CallError>,
 }
 
 /// How a call went. A system that says no is an answer too, so the status of the reply is 200.
@@ -165,7 +215,7 @@ async fn list_connectors(
     Params(page): Params<PageRequest>,
 ) -> Result<Json<Page<ConnectorView>>, Failure> {
     let found = api.store.read(move |tx| store::list_connectors(tx, &page)).await?;
-    Ok(Json(found.map(ConnectorView::from)))
+    Ok(Json(found.map(|c| ConnectorView::of(&api, c))))
 }
 
 /// Connects a system.
@@ -176,11 +226,19 @@ async fn create_connector(
     State(api): State<ConnectorsApi>,
     Body(body): Body<NewConnectorBody>,
 ) -> Result<(StatusCode, Json<ConnectorView>), Failure> {
-    let new = NewConnector { name: body.name, kind: body.kind, config: body.config, secrets: body.secrets };
+    let new = NewConnector {
+        name: body.name,
+        kind: body.kind,
+        config: body.config,
+        policy: body.policy,
+        mock: body.mock,
+        secrets: body.secrets,
+    };
+    api.connectors.check_allowed(new.kind, &new.config, new.mock)?;
     let secrets = api.connectors.secrets().clone();
     let created =
         api.store.write(move |tx| ops::create_connector(tx, &caller.principal, new.clone(), &secrets)).await?;
-    Ok((StatusCode::CREATED, Json(created.into())))
+    Ok((StatusCode::CREATED, Json(ConnectorView::of(&api, created))))
 }
 
 /// One connector.
@@ -191,7 +249,7 @@ async fn get_connector(
     State(api): State<ConnectorsApi>,
     IdPath(id): IdPath<ConnectorId>,
 ) -> Result<Json<ConnectorView>, Failure> {
-    Ok(Json(api.store.read(move |tx| store::get_connector(tx, &id)).await?.into()))
+    Ok(Json(ConnectorView::of(&api, exists(&api, &id).await?)))
 }
 
 /// Changes a connector. Pointing it elsewhere needs its secrets again.
@@ -204,11 +262,15 @@ async fn change_connector(
     IdPath(id): IdPath<ConnectorId>,
     Body(body): Body<ConnectorChangeBody>,
 ) -> Result<Json<ConnectorView>, Failure> {
-    let change = ConnectorChange { name: body.name, config: body.config, secrets: body.secrets };
+    let before = exists(&api, &id).await?;
+    // What stays as it is may be allowed no more, and its secrets can be taken out all the same.
+    api.connectors.check_allowed(before.kind, body.config.as_ref().unwrap_or(&Value::Null), body.mock.unwrap_or(false))?;
+    let change =
+        ConnectorChange { name: body.name, config: body.config, policy: body.policy, mock: body.mock, secrets: body.secrets };
     let secrets = api.connectors.secrets().clone();
     let changed =
         api.store.write(move |tx| ops::update_connector(tx, &caller.principal, &id, change.clone(), &secrets));
-    Ok(Json(changed.await?.into()))
+    Ok(Json(ConnectorView::of(&api, changed.await?)))
 }
 
 /// Whether the connected system is there and lets Tenure in.
@@ -233,8 +295,8 @@ async fn execute_command(
     Body(body): Body<CommandBody>,
 ) -> Result<Json<CallResult>, Failure> {
     let kind = exists(&api, &id).await?.kind;
-    if drivers::commands(kind).iter().all(|c| c.name != body.command) {
-        let known: Vec<_> = drivers::commands(kind).iter().map(|c| c.name).collect();
+    if drivers::commands(kind).iter().all(|c| c.name != body.command || c.lists) {
+        let known: Vec<_> = drivers::commands(kind).iter().filter(|c| !c.lists).map(|c| c.name).collect();
         return Err(Problem::field("command", format!("expected one of {}", known.join(", "))).into());
     }
     record(&api, &caller.principal, &id, &body, "requested").await?;
@@ -244,6 +306,46 @@ async fn execute_command(
     let outcome = result.as_ref().err().map_or("done", |e| e.code.as_str()).to_owned();
     record(&api, &caller.principal, &id, &body, &outcome).await?;
     Ok(Json(result.into()))
+}
+
+/// A page of what is there, asked for by hand. Who has access where is personal, so it is audited.
+#[utoipa::path(post, path = "/api/connectors/{id}/list", tag = "connectors", params(("id" = ConnectorId, Path,)),
+    request_body = ListBody, responses((status = 200, body = ListResult), (status = 404), (status = 422)))]
+async fn list_page(
+    caller: Allowed<may::ConnectorWrite>,
+    State(api): State<ConnectorsApi>,
+    IdPath(id): IdPath<ConnectorId>,
+    Body(body): Body<ListBody>,
+) -> Result<Json<ListResult>, Failure> {
+    let kind = exists(&api, &id).await?.kind;
+    let known: Vec<_> = drivers::commands(kind).iter().filter(|c| c.lists).map(|c| c.name).collect();
+    if !known.contains(&body.command.as_str()) {
+        return Err(Problem::field("command", format!("expected one of {}", known.join(", "))).into());
+    }
+    let limit = body.limit.unwrap_or(50);
+    if !(1..=200).contains(&limit) {
+        return Err(Problem::field("limit", format!("got {limit}; expected 1 to 200")).into());
+    }
+    let request = ListRequest { command: body.command.clone(), params: body.params.clone(), cursor: body.cursor, limit };
+    let answer = api.connectors.list(&id, &request).await;
+    let outcome = answer.as_ref().err().map_or("done", |e| e.code.as_str()).to_owned();
+    let call = CommandBody { command: body.command, params: body.params };
+    record(&api, &caller.principal, &id, &call, &outcome).await?;
+    Ok(Json(match answer {
+        Ok(page) => ListResult { ok: true, page: Some(page), error: None },
+        Err(e) => ListResult { ok: false, page: None, error: Some(CallError { message: e.message, code: e.code }) },
+    }))
+}
+
+/// Seals every secret of every connector anew under the present `CONNECTOR_ENCRYPTION_KEY`. What was sealed
+/// under `CONNECTOR_ENCRYPTION_KEY_PREVIOUS` is opened with that. Asking again goes on where it stopped.
+#[utoipa::path(post, path = "/api/connectors/rotate-keys", tag = "connectors",
+    responses((status = 200, body = Rotation)))]
+async fn rotate_keys(
+    caller: Allowed<may::ConnectorRotate>,
+    State(api): State<ConnectorsApi>,
+) -> Result<Json<Rotation>, Failure> {
+    Ok(Json(rotation::rotate_keys(&api.store, api.connectors.secrets(), &caller.principal).await?))
 }
 
 async fn exists(api: &ConnectorsApi, id: &ConnectorId) -> Result<Connector, Problem> {

@@ -7,16 +7,25 @@
 //!   (`directory`), and the key is passed on where it cannot (`http`).
 //! - A secret goes in and never out: not in answers, audit entries, failures, logs or `Debug`.
 //! - No call goes out while a transaction is open.
+//! - Whatever is called is a system that an administrator connected, by the rules of its connector; also by a
+//!   workflow's plain `http` step.
+//! - A system that cannot be reached, one that has nothing and one that gives half of its pages are three
+//!   different answers to [`Connectors::list`].
+//! - What is only pretended says so and counts nowhere as done; production pretends nothing.
 //!
 //! # Not here
 //! When a command is called, and what its answer means for a grant: that is `access`.
 
 pub mod api;
 pub mod drivers;
+pub mod guard;
+pub mod hooks;
 pub mod links;
 pub mod ops;
+pub mod rotation;
 mod service;
 pub mod store;
+mod veil;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -31,7 +40,8 @@ use crate::base::id::ConnectorId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 
-pub use service::Connectors;
+pub use guard::{BreakerState, Policy};
+pub use service::{ConnectorSettings, Connectors};
 
 /// The kinds of systems that can be connected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, utoipa::ToSchema)]
@@ -41,13 +51,19 @@ pub enum Kind {
     Directory,
     /// Any HTTP API.
     Http,
-    /// An LDAP directory.
+    /// An LDAP directory, Active Directory included.
     Ldap,
+    /// A service that speaks SCIM 2.0.
+    Scim,
+    /// A database.
+    Sql,
+    /// A program on this machine.
+    Exec,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Directory, Self::Http, Self::Ldap];
+    pub const ALL: [Self; 6] = [Self::Directory, Self::Http, Self::Ldap, Self::Scim, Self::Sql, Self::Exec];
 
     /// The name on the wire and in the database.
     pub fn as_str(self) -> &'static str {
@@ -55,6 +71,9 @@ impl Kind {
             Self::Directory => "directory",
             Self::Http => "http",
             Self::Ldap => "ldap",
+            Self::Scim => "scim",
+            Self::Sql => "sql",
+            Self::Exec => "exec",
         }
     }
 
@@ -75,6 +94,10 @@ pub struct Connector {
     pub kind: Kind,
     /// Its settings; holds no secret.
     pub config: Value,
+    /// How its calls are repeated and limited.
+    pub policy: Policy,
+    /// Whether its commands are only pretended.
+    pub mock: bool,
     /// The names of the secrets that are set.
     pub secrets_set: Vec<String>,
     /// When it was created.
@@ -92,6 +115,10 @@ pub struct NewConnector {
     pub kind: Kind,
     /// Its settings.
     pub config: Value,
+    /// How its calls are repeated and limited.
+    pub policy: Policy,
+    /// Whether its commands are only pretended.
+    pub mock: bool,
     /// Its secrets by name, such as `password`.
     pub secrets: BTreeMap<String, String>,
 }
@@ -114,6 +141,10 @@ pub struct ConnectorChange {
     pub name: Option<String>,
     /// New settings, whole.
     pub config: Option<Value>,
+    /// Another policy, whole.
+    pub policy: Option<Policy>,
+    /// Whether its commands are only pretended.
+    pub mock: Option<bool>,
     /// Secrets to set, and to remove where `None`.
     pub secrets: BTreeMap<String, Option<String>>,
 }
@@ -151,11 +182,13 @@ pub struct CommandSpec {
     pub description: &'static str,
     /// Whether it changes the connected system.
     pub changes: bool,
+    /// Whether it lists what is there, page by page; such a command is for [`Connectors::list`] alone.
+    pub lists: bool,
     /// Its parameters.
     pub params: &'static [ParamSpec],
 }
 
-/// A call of an HTTP service that is no connector; it carries no secret.
+/// A call of an address below the base URL of an HTTP connector; it carries no secret.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PlainCall {
     /// The method.
@@ -174,6 +207,67 @@ pub struct CallAnswer {
     /// `{present}` for checks, `{changed}` for changes, `{status, body}` for HTTP.
     #[schema(value_type = Object)]
     pub output: Value,
+}
+
+impl CallAnswer {
+    /// What a call answers that was only pretended.
+    pub(crate) fn mocked() -> Self {
+        Self { output: serde_json::json!({ "mocked": true }) }
+    }
+
+    /// Whether nothing was called: such an answer says nothing about the connected system.
+    pub fn is_mocked(&self) -> bool {
+        self.output.get("mocked").and_then(Value::as_bool) == Some(true)
+    }
+}
+
+/// Which page of which list is wanted.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ListRequest {
+    /// The listing command, such as `list_members`.
+    pub command: String,
+    /// Its parameters.
+    pub params: Value,
+    /// Where the page begins: the `next` of the page before; the first page when absent.
+    pub cursor: Option<String>,
+    /// How many are wanted at once. A system that can only be read in one go may give more.
+    pub limit: u32,
+}
+
+/// One thing that is there.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct Found {
+    /// What the connected system calls it; never empty.
+    pub key: String,
+    /// What it says about it, an object.
+    #[schema(value_type = Object)]
+    pub attributes: Value,
+}
+
+/// A page of what is there.
+///
+/// A system that cannot be reached, or gives a page that is not whole, is a [`CallFailure`] and never a
+/// page; a list that is empty is a page without items that is complete.
+#[derive(Debug, Clone, PartialEq, Serialize, utoipa::ToSchema)]
+pub struct ListPage {
+    /// What is there, in the order of the connected system.
+    pub items: Vec<Found>,
+    /// Where the next page begins.
+    pub next: Option<String>,
+    /// Whether this page is the last and everything before it was seen; never without that.
+    pub complete: bool,
+}
+
+impl ListPage {
+    /// A page that others follow.
+    pub fn more(items: Vec<Found>, next: String) -> Self {
+        Self { items, next: Some(next), complete: false }
+    }
+
+    /// The last page.
+    pub fn last(items: Vec<Found>) -> Self {
+        Self { items, next: None, complete: true }
+    }
 }
 
 /// Why a call did not do what it was asked; holds no secret.
@@ -197,6 +291,16 @@ impl CallFailure {
     /// A failure that stays until somebody changes something.
     pub fn lasting(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self { message: message.into(), code: code.into(), retryable: false }
+    }
+
+    /// A list of which only a part came: it says nothing about what is not in it.
+    pub fn incomplete(message: impl fmt::Display) -> Self {
+        Self::passing("incomplete", format!("the list is not whole: {message}"))
+    }
+
+    /// An answer that does not have the form it should have.
+    pub fn bad_answer(message: impl fmt::Display) -> Self {
+        Self::lasting("bad_answer", format!("the answer is not what was expected: {message}"))
     }
 
     /// A parameter that is missing or of the wrong kind.
@@ -227,8 +331,14 @@ impl From<Problem> for CallFailure {
 pub struct Target {
     /// The id.
     pub id: ConnectorId,
+    /// The name.
+    pub name: String,
     /// The settings.
     pub config: Value,
+    /// How its calls are repeated and limited.
+    pub policy: Policy,
+    /// Whether its commands are only pretended.
+    pub mock: bool,
     /// The opened secrets by name.
     pub secrets: BTreeMap<String, Zeroizing<String>>,
 }
@@ -251,6 +361,9 @@ impl Target {
 /// The future of a call.
 pub type CallFuture<'a> = Pin<Box<dyn Future<Output = Result<CallAnswer, CallFailure>> + Send + 'a>>;
 
+/// The future of a page.
+pub type ListFuture<'a> = Pin<Box<dyn Future<Output = Result<ListPage, CallFailure>> + Send + 'a>>;
+
 /// Speaks to the systems of one kind.
 pub trait Driver: Send + Sync + 'static {
     /// Whether the system is there and lets us in.
@@ -258,6 +371,9 @@ pub trait Driver: Send + Sync + 'static {
 
     /// Runs a command; `key` is the same for every repetition of one intended call.
     fn execute<'a>(&'a self, target: &'a Target, command: &'a str, params: &'a Value, key: &'a str) -> CallFuture<'a>;
+
+    /// A page of what is there. What cannot be read whole is a failure, never a shorter list.
+    fn list<'a>(&'a self, target: &'a Target, request: &'a ListRequest) -> ListFuture<'a>;
 }
 
 /// The text parameter `name`, which must be there and not be empty.

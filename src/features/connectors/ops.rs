@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
-use super::{Connector, ConnectorChange, Kind, NewConnector, Target, drivers, store};
+use super::{Connector, ConnectorChange, Kind, NewConnector, Target, drivers, hooks, store};
 use crate::base::access::Principal;
 use crate::base::id::{ConnectorId, TypedId};
 use crate::base::page::PageRequest;
@@ -16,6 +16,8 @@ use crate::platform::store::{Tx, is_unique_violation};
 
 const MAX_NAME: usize = 100;
 const MAX_SECRET: usize = 8 * 1024;
+/// Shorter ones can be guessed by whoever has seen a hook.
+const MIN_HOOK_SECRET: usize = 24;
 const MAX_CONFIG: usize = 32 * 1024;
 
 /// Connects a system.
@@ -26,13 +28,24 @@ pub fn create_connector(
     secrets: &SecretBox,
 ) -> Result<Connector, Problem> {
     let mut faults = check(&new.name, new.kind, &new.config);
+    faults.extend(new.policy.faults());
     faults.extend(check_secrets(new.kind, new.secrets.iter().map(|(n, s)| (n, Some(s)))));
     Problem::from_fields(faults)?;
-    let id: ConnectorId = tx.new_id();
-    let name = new.name.trim();
-    store::insert_connector(tx, &id, name, new.kind, &new.config).map_err(|e| name_taken(e, name))?;
+    let connector = Connector {
+        id: tx.new_id(),
+        name: new.name.trim().to_owned(),
+        kind: new.kind,
+        config: new.config,
+        policy: new.policy,
+        mock: new.mock,
+        secrets_set: Vec::new(),
+        created_at: tx.now(),
+        updated_at: tx.now(),
+    };
+    let id = connector.id.clone();
+    store::insert_connector(tx, &connector).map_err(|e| name_taken(e, &connector.name))?;
     for (secret_name, secret) in &new.secrets {
-        put_secret(tx, &id, secret_name, secret, secrets)?;
+        put_secret(tx, &id, secret_name, secret.as_bytes(), secrets)?;
     }
     let connector = store::get_connector(tx, &id)?;
     audit::append(tx, by, Entry {
@@ -60,19 +73,29 @@ pub fn update_connector(
     let before = store::get_connector(tx, id)?;
     let name = change.name.as_deref().unwrap_or(&before.name).trim();
     let config = change.config.as_ref().unwrap_or(&before.config);
+    let wanted = Connector {
+        name: name.to_owned(),
+        config: config.clone(),
+        policy: change.policy.clone().unwrap_or_else(|| before.policy.clone()),
+        mock: change.mock.unwrap_or(before.mock),
+        ..before.clone()
+    };
     let mut faults = check(name, before.kind, config);
+    faults.extend(wanted.policy.faults());
     faults.extend(check_secrets(before.kind, change.secrets.iter().map(|(n, s)| (n, s.as_ref()))));
     if drivers::destination(before.kind, config) != drivers::destination(before.kind, &before.config) {
-        faults.extend(before.secrets_set.iter().filter(|s| !change.secrets.contains_key(*s)).map(|s| FieldError {
+        // What hooks are signed with is sent nowhere.
+        let sent = before.secrets_set.iter().filter(|s| *s != hooks::SECRET);
+        faults.extend(sent.filter(|s| !change.secrets.contains_key(*s)).map(|s| FieldError {
             field: format!("secrets.{s}"),
             message: "the connector now points somewhere else; enter this secret again, or null to remove it".to_owned(),
         }));
     }
     Problem::from_fields(faults)?;
-    store::update_connector(tx, id, name, config).map_err(|e| name_taken(e, name))?;
+    store::update_connector(tx, &wanted).map_err(|e| name_taken(e, name))?;
     for (secret_name, secret) in &change.secrets {
         match secret {
-            Some(secret) => put_secret(tx, id, secret_name, secret, secrets)?,
+            Some(secret) => put_secret(tx, id, secret_name, secret.as_bytes(), secrets)?,
             None => store::delete_secret(tx, id, secret_name)?,
         }
     }
@@ -117,7 +140,28 @@ pub(super) fn target(tx: &Tx<'_>, id: &ConnectorId, secrets: &SecretBox) -> Resu
         let text = std::str::from_utf8(&plain).map_err(|_| Problem::internal("a connector secret is not text"))?;
         opened.insert(name, Zeroizing::new(text.to_owned()));
     }
-    Ok((connector.kind, Target { id: connector.id, config: connector.config, secrets: opened }))
+    // It is sent to nobody, so no driver needs it.
+    opened.remove(hooks::SECRET);
+    let target = Target {
+        id: connector.id,
+        name: connector.name,
+        config: connector.config,
+        policy: connector.policy,
+        mock: connector.mock,
+        secrets: opened,
+    };
+    Ok((connector.kind, target))
+}
+
+/// One secret of a connector, when it is set.
+pub(super) fn open_secret(
+    tx: &Tx<'_>,
+    id: &ConnectorId,
+    name: &str,
+    secrets: &SecretBox,
+) -> Result<Option<Zeroizing<Vec<u8>>>, Problem> {
+    let found = store::list_secrets(tx, id)?.into_iter().find(|(n, _)| n == name);
+    found.map(|(name, sealed)| secrets.open(place(id, &name), &sealed)).transpose()
 }
 
 /// The names of the connectors with a secret that does not open, by name.
@@ -139,16 +183,24 @@ pub(super) fn list_locked(tx: &Tx<'_>, secrets: &SecretBox) -> Result<Vec<String
     }
 }
 
-fn put_secret(tx: &Tx<'_>, id: &ConnectorId, name: &str, secret: &str, secrets: &SecretBox) -> Result<(), Problem> {
+/// Seals a secret and stores it.
+pub(super) fn put_secret(
+    tx: &Tx<'_>,
+    id: &ConnectorId,
+    name: &str,
+    secret: &[u8],
+    secrets: &SecretBox,
+) -> Result<(), Problem> {
     let mut nonce = [0_u8; 12];
     // An id source promises 80 random bits a draw, in the low end; the nonce takes 48 of each.
     nonce[..6].copy_from_slice(&tx.random().to_be_bytes()[10..]);
     nonce[6..].copy_from_slice(&tx.random().to_be_bytes()[10..]);
-    let sealed = secrets.seal(place(id, name), secret.as_bytes(), nonce)?;
+    let sealed = secrets.seal(place(id, name), secret, nonce)?;
     store::put_secret(tx, id, name, &sealed)
 }
 
-fn place<'a>(id: &'a ConnectorId, name: &'a str) -> Place<'a> {
+/// Where a secret is kept.
+pub(super) fn place<'a>(id: &'a ConnectorId, name: &'a str) -> Place<'a> {
     Place { table: "connector_secret", row: id.as_str(), column: name }
 }
 
@@ -157,6 +209,8 @@ fn state<'a>(connector: &Connector, changed: impl Iterator<Item = &'a String>) -
         "name": connector.name,
         "kind": connector.kind,
         "config": connector.config,
+        "policy": connector.policy,
+        "mock": connector.mock,
         "secretsSet": connector.secrets_set,
         "secretsChanged": changed.collect::<Vec<_>>(),
     })
@@ -179,12 +233,13 @@ fn check(name: &str, kind: Kind, config: &Value) -> Vec<FieldError> {
 }
 
 fn check_secrets<'a>(kind: Kind, secrets: impl Iterator<Item = (&'a String, Option<&'a String>)>) -> Vec<FieldError> {
-    let known = drivers::secret_names(kind);
+    let known = [drivers::secret_names(kind), &[hooks::SECRET]].concat();
     let mut faults = Vec::new();
     for (name, secret) in secrets {
         let message = if !known.contains(&name.as_str()) {
-            let known = if known.is_empty() { "none".to_owned() } else { known.join(", ") };
-            format!("no such secret; a connector of kind {} has {known}", kind.as_str())
+            format!("no such secret; a connector of kind {} has {}", kind.as_str(), known.join(", "))
+        } else if name == hooks::SECRET && secret.is_some_and(|s| s.len() < MIN_HOOK_SECRET) {
+            format!("expected at least {MIN_HOOK_SECRET} random characters")
         } else if secret.is_some_and(|s| s.is_empty() || s.len() > MAX_SECRET) {
             format!("expected 1 to {MAX_SECRET} bytes")
         } else {

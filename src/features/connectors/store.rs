@@ -2,14 +2,15 @@
 
 use serde_json::Value;
 
-use super::{Connector, Kind};
+use super::{Connector, Found, Kind, Policy};
 use crate::base::id::{ConnectorId, PersonId, TypedId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
-const COLUMNS: &str = "SELECT c.id, c.name, c.kind, c.config, c.created_at, c.updated_at, \
+const COLUMNS: &str = "SELECT c.id, c.name, c.kind, c.config, c.created_at, c.updated_at, c.policy, c.mock, \
      (SELECT coalesce(json_group_array(s.name ORDER BY s.name), '[]') \
         FROM connector_secret s WHERE s.connector_id = c.id) AS secrets_set FROM connector c ";
 
@@ -20,6 +21,8 @@ fn connector(row: &Row<'_>) -> Result<Connector, Problem> {
         name: row.get("name")?,
         kind: Kind::parse(&kind).ok_or_else(|| Problem::internal(format!("connector kind {kind}")))?,
         config: row.get::<Json<Value>>("config")?.0,
+        policy: row.get::<Json<Policy>>("policy")?.0,
+        mock: row.get("mock")?,
         secrets_set: row.get::<Json<Vec<String>>>("secrets_set")?.0,
         created_at: row.get("created_at")?,
         updated_at: row.get("updated_at")?,
@@ -60,18 +63,26 @@ pub fn list_connectors(tx: &Tx<'_>, page: &PageRequest) -> Result<Page<Connector
     Ok(Page::cut(rows, limit, |c| c.name.clone()))
 }
 
-pub(super) fn insert_connector(tx: &Tx<'_>, id: &ConnectorId, name: &str, kind: Kind, config: &Value) -> Result<(), Problem> {
+/// Every connector of a kind, by name.
+pub(super) fn list_of_kind(tx: &Tx<'_>, kind: Kind) -> Result<Vec<Connector>, Problem> {
+    tx.query(&format!("{COLUMNS} WHERE c.kind = ?1 ORDER BY c.name"), params![kind.as_str()], connector)
+}
+
+/// Stores a new connector.
+pub(super) fn insert_connector(tx: &Tx<'_>, c: &Connector) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO connector (id, name, kind, config, created_at, updated_at) VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
-        params![id, name, kind.as_str(), Json(config), tx.now()],
+        "INSERT INTO connector (id, name, kind, config, policy, mock, created_at, updated_at) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
+        params![c.id, c.name, c.kind.as_str(), Json(&c.config), Json(&c.policy), c.mock, tx.now()],
     )
     .map(drop)
 }
 
-pub(super) fn update_connector(tx: &Tx<'_>, id: &ConnectorId, name: &str, config: &Value) -> Result<(), Problem> {
+/// Stores what may change of a connector.
+pub(super) fn update_connector(tx: &Tx<'_>, c: &Connector) -> Result<(), Problem> {
     tx.execute(
-        "UPDATE connector SET name = ?2, config = ?3, updated_at = ?4 WHERE id = ?1",
-        params![id, name, Json(config), tx.now()],
+        "UPDATE connector SET name = ?2, config = ?3, policy = ?4, mock = ?5, updated_at = ?6 WHERE id = ?1",
+        params![c.id, c.name, Json(&c.config), Json(&c.policy), c.mock, tx.now()],
     )
     .map(drop)
 }
@@ -95,6 +106,38 @@ pub(super) fn list_secrets(tx: &Tx<'_>, id: &ConnectorId) -> Result<Vec<(String,
         "SELECT name, sealed FROM connector_secret WHERE connector_id = ?1 ORDER BY name",
         params![id],
         |row| Ok((row.get("name")?, row.get("sealed")?)),
+    )
+}
+
+/// Sealed secrets after `after`, of all connectors: by connector and name.
+pub(super) fn list_all_secrets(
+    tx: &Tx<'_>,
+    after: &(String, String),
+    limit: u32,
+) -> Result<Vec<(ConnectorId, String, Vec<u8>)>, Problem> {
+    tx.query(
+        "SELECT connector_id, name, sealed FROM connector_secret WHERE (connector_id, name) > (?1, ?2)
+         ORDER BY connector_id, name LIMIT ?3",
+        params![after.0, after.1, limit],
+        |row| Ok((row.get("connector_id")?, row.get("name")?, row.get("sealed")?)),
+    )
+}
+
+/// Remembers a hook; false when it came before.
+pub(super) fn insert_hook(tx: &Tx<'_>, id: &ConnectorId, signature: &[u8]) -> Result<bool, Problem> {
+    let n = tx.execute(
+        "INSERT INTO hook_seen (connector_id, signature, at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+        params![id, signature, tx.now()],
+    )?;
+    Ok(n > 0)
+}
+
+/// Forgets hooks that came before an instant; a thousand at most, so that no hook waits for many.
+pub(super) fn delete_hooks_before(tx: &Tx<'_>, id: &ConnectorId, before: Timestamp) -> Result<usize, Problem> {
+    tx.execute(
+        "DELETE FROM hook_seen WHERE connector_id = ?1 AND signature IN
+             (SELECT signature FROM hook_seen WHERE connector_id = ?1 AND at < ?2 ORDER BY at LIMIT 1000)",
+        params![id, before],
     )
 }
 
@@ -191,6 +234,36 @@ pub(super) fn delete_member(tx: &Tx<'_>, id: &ConnectorId, group: &str, account:
         params![id, group, account],
     )?;
     Ok(n > 0)
+}
+
+/// Accounts of the directory after `after` by name.
+pub(super) fn list_accounts(tx: &Tx<'_>, id: &ConnectorId, after: &str, limit: u32) -> Result<Vec<Found>, Problem> {
+    tx.query(
+        "SELECT name, attributes FROM directory_account WHERE connector_id = ?1 AND name > ?2 ORDER BY name LIMIT ?3",
+        params![id, after, limit],
+        found,
+    )
+}
+
+/// Accounts in a group of the directory after `after` by name.
+pub(super) fn list_members(
+    tx: &Tx<'_>,
+    id: &ConnectorId,
+    group: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Found>, Problem> {
+    tx.query(
+        "SELECT a.name, a.attributes FROM directory_member m
+         JOIN directory_account a ON a.connector_id = m.connector_id AND a.name = m.account_name
+         WHERE m.connector_id = ?1 AND m.group_name = ?2 AND m.account_name > ?3 ORDER BY m.account_name LIMIT ?4",
+        params![id, group, after, limit],
+        found,
+    )
+}
+
+fn found(row: &Row<'_>) -> Result<Found, Problem> {
+    Ok(Found { key: row.get("name")?, attributes: row.get::<Json<Value>>("attributes")?.0 })
 }
 
 fn exists(tx: &Tx<'_>, sql: &str, args: &[&str]) -> Result<bool, Problem> {

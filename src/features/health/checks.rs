@@ -8,7 +8,9 @@ use tokio::sync::Mutex;
 
 use super::{Check, CheckStatus, Health, overall};
 use crate::base::problem::Problem;
+use crate::features::access::reconciliation;
 use crate::features::audit;
+use crate::features::timekeeping;
 use crate::params;
 use crate::platform::redis::Redis;
 use crate::platform::store::Store;
@@ -104,18 +106,26 @@ impl Checks {
     }
 
     async fn ask(&self) -> Health {
-        let (mut database, backing, audit, (disk, full)) = tokio::join!(
+        let (mut database, backing, audit, (disk, full), access, clock) = tokio::join!(
             round_trip(&self.inner.store),
             self.inner.backing.check(),
             audit_head(&self.inner.store),
             disk(&self.inner.store),
+            access(&self.inner.store),
+            clock(&self.inner.store),
         );
         if full && database.status == CheckStatus::Ok {
             let detail = "the disk that holds the data directory is full; free some space".to_owned();
             database = Check { latency_ms: database.latency_ms, ..Check::of(Some(detail)) };
         }
-        let mut checks =
-            BTreeMap::from([("database", database), ("redis", backing), ("audit", audit), ("disk", disk)]);
+        let mut checks = BTreeMap::from([
+            ("database", database),
+            ("redis", backing),
+            ("audit", audit),
+            ("disk", disk),
+            ("access", access),
+            ("clock", clock),
+        ]);
         for (name, probe) in &self.inner.probes {
             checks.insert(name, probe());
         }
@@ -159,6 +169,29 @@ async fn audit_head(store: &Store) -> Check {
             Check::of(Some(format!("entry {} is not what was written; run tenure audit verify", row.seq)))
         }
         Ok(Ok(_)) => Check::of(None),
+        Ok(Err(problem)) => Check::of(Some(short(&problem))),
+        Err(_) => Check::of(Some("no answer within 2 s".to_owned())),
+    }
+}
+
+/// Whether connected systems have what they should have: a warning, which somebody should look at.
+async fn access(store: &Store) -> Check {
+    match tokio::time::timeout(PATIENCE, store.read(reconciliation::ops::trouble)).await {
+        Ok(Ok(None)) => Check::of(None),
+        Ok(Ok(Some(trouble))) => Check { status: CheckStatus::Warning, ..Check::of(Some(trouble)) },
+        Ok(Err(problem)) => Check::of(Some(short(&problem))),
+        Err(_) => Check::of(Some("no answer within 2 s".to_owned())),
+    }
+}
+
+/// Whether the clock is believed: a warning, which an administrator settles.
+async fn clock(store: &Store) -> Check {
+    match tokio::time::timeout(PATIENCE, store.read(timekeeping::ops::find_doubt)).await {
+        Ok(Ok(None)) => Check::of(None),
+        Ok(Ok(Some(doubt))) => {
+            let detail = format!("{} Nothing ends by itself until an administrator confirms the time.", doubt.why());
+            Check { status: CheckStatus::Warning, ..Check::of(Some(detail)) }
+        }
         Ok(Err(problem)) => Check::of(Some(short(&problem))),
         Err(_) => Check::of(Some("no answer within 2 s".to_owned())),
     }

@@ -6,6 +6,7 @@
 
 pub mod api;
 pub mod checks;
+pub mod metrics;
 
 use std::collections::BTreeMap;
 

@@ -56,6 +56,10 @@ struct Answer {
 }
 
 async fn fixture(worker: Check) -> Fixture {
+    fixture_with(worker, Duration::from_millis(300)).await
+}
+
+async fn fixture_with(worker: Check, body_time: Duration) -> Fixture {
     let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_900_000_000_000)));
     let shared: SharedClock = clock.clone();
     let dir = tempfile::tempdir().expect("a folder");
@@ -100,7 +104,9 @@ async fn fixture(worker: Check) -> Fixture {
         origins: vec!["http://tenure.test".to_owned()].into(),
         trust_proxy: false,
         limits: Arc::new(Limits::new(rates, shared)),
-        body_time: Duration::from_millis(300),
+        body_time,
+        stopping: stopping.clone(),
+        metrics: crate::platform::metrics::Metrics::default(),
     };
     let router = wrap(routes.fallback(ui::serve), frame);
     Fixture { router, clock, identity, sessions, setup, stopping, dir }
@@ -390,6 +396,30 @@ async fn a_body_that_never_comes_ends_with_408() {
     }
 }
 
+/// Whoever stops sending does not hold the end of the process up; whoever goes on is waited for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_body_that_pauses_is_not_waited_for_once_the_process_is_to_end() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let f = fixture_with(Check::of(None), Duration::from_secs(600)).await;
+    let server = crate::platform::http::Server::start("127.0.0.1:0", None, f.router.clone()).await.expect("listens");
+    let mut silent = tokio::net::TcpStream::connect(server.local_addr).await.expect("connects");
+    let mut slow = tokio::net::TcpStream::connect(server.local_addr).await.expect("connects");
+    let body = br#"{"email":"a@b.c","password":"none"}"#;
+    silent.write_all(head(100, "").as_bytes()).await.expect("is sent");
+    slow.write_all(head(body.len(), "").as_bytes()).await.expect("is sent");
+    let (begin, rest) = body.split_at(10);
+    slow.write_all(begin).await.expect("is sent");
+    f.stopping.cancel();
+    let finishing = tokio::spawn(server.stop_accepting().finish(Duration::from_secs(20)));
+    slow.write_all(rest).await.expect("is sent");
+    let (mut first, mut second) = (String::new(), String::new());
+    slow.read_to_string(&mut second).await.expect("an answer");
+    assert!(second.starts_with("HTTP/1.1 401 "), "{second}");
+    silent.read_to_string(&mut first).await.expect("an answer");
+    assert!(first.starts_with("HTTP/1.1 408 "), "{first}");
+    assert!(finishing.await.expect("joins"), "nothing had to be cut");
+}
+
 /// The client writes all of its body before it reads: the answer must wait for it in the socket.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_body_far_over_the_limit_gets_its_413() {
@@ -398,6 +428,10 @@ async fn a_body_far_over_the_limit_gets_its_413() {
     let (sent, answer) = over_a_socket(f.router.clone(), head(body.len(), ""), body).await;
     assert!(answer.starts_with("HTTP/1.1 413 "), "{sent} bytes: {answer}");
     assert!(answer.contains("application/problem+json"), "{answer}");
+    // Also when it is more than is read before the answer.
+    let body = vec![b' '; 96 * 1024 * 1024];
+    let (sent, answer) = over_a_socket(f.router.clone(), head(body.len(), ""), body).await;
+    assert!(answer.starts_with("HTTP/1.1 413 "), "{sent} bytes: {answer}");
     // Who waits to be asked is told at once, and not asked to send what is thrown away.
     let people = head(8 * 1024 * 1024, "expect: 100-continue\r\n").replace("/api/auth/login", "/api/people");
     let (_, answer) = over_a_socket(f.router.clone(), people, Vec::new()).await;

@@ -8,12 +8,13 @@ use utoipa_axum::routes;
 
 use super::templates::{self, KINDS, Kind, Wording};
 use super::digest::{self, DIGEST_AFTER, DIGEST_MINUTES};
-use super::{Notification, ops, store};
+use super::{MailChoice, Notification, ops, store};
 use crate::base::access::may;
-use crate::base::id::{NotificationId, PersonId};
+use crate::base::id::{JobId, NotificationId, PersonId};
 use crate::base::page::PageRequest;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::identity::people::PersonRef;
 use crate::features::settings;
 use crate::features::settings::api::NumberInForce;
 use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, NamePath, Params, Routes, nullable};
@@ -31,9 +32,13 @@ pub fn routes(state: NotificationsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_notifications))
         .routes(routes!(read_notification))
+        .routes(routes!(read_all))
+        .routes(routes!(get_choice, put_choice))
+        .routes(routes!(list_failed))
         .routes(routes!(list_templates))
         .routes(routes!(get_settings, put_settings))
         .routes(routes!(get_template, put_template, restore_template))
+        .routes(routes!(preview_template))
         .with_state(state)
 }
 
@@ -111,6 +116,120 @@ async fn read_notification(
 ) -> Result<Json<NotificationView>, Failure> {
     let read = api.store.write(move |tx| ops::mark_read(tx, &caller.principal, &id));
     Ok(Json(read.await?.into()))
+}
+
+/// How many messages became read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct ReadAll {
+    /// How many.
+    read: usize,
+}
+
+/// Marks all of the caller's messages as read.
+#[utoipa::path(post, path = "/api/notifications/read-all", tag = "notifications",
+    responses((status = 200, body = ReadAll)))]
+async fn read_all(caller: Caller, State(api): State<NotificationsApi>) -> Result<Json<ReadAll>, Failure> {
+    let person = person_of(&caller)?;
+    let read = api.store.write(move |tx| ops::mark_all_read(tx, &person)).await?;
+    Ok(Json(ReadAll { read }))
+}
+
+/// How the caller wants their mails.
+#[derive(Debug, Clone, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Choice {
+    /// `usual` (alone until there are many), `each` (always alone) or `together` (always many in one).
+    mail: MailChoice,
+}
+
+/// How the caller wants their mails, and what the installation does.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ChoiceView {
+    /// What they chose.
+    mail: MailChoice,
+    /// After how many mails the usual choice puts messages together.
+    digest_after: u32,
+    /// The minutes that this looks back on, and from one mail with many messages to the next.
+    digest_minutes: u32,
+}
+
+fn choice(tx: &Tx<'_>, person: &PersonId) -> Result<ChoiceView, Problem> {
+    let (after, minutes) = digest::in_force(tx)?;
+    Ok(ChoiceView { mail: store::mail_choice(tx, person)?, digest_after: after.value, digest_minutes: minutes.value })
+}
+
+/// How the caller wants their mails.
+#[utoipa::path(get, path = "/api/notifications/choice", tag = "notifications",
+    responses((status = 200, body = ChoiceView)))]
+async fn get_choice(caller: Caller, State(api): State<NotificationsApi>) -> Result<Json<ChoiceView>, Failure> {
+    let person = person_of(&caller)?;
+    Ok(Json(api.store.read(move |tx| choice(tx, &person)).await?))
+}
+
+/// Changes how the caller gets their mails.
+#[utoipa::path(put, path = "/api/notifications/choice", tag = "notifications", request_body = Choice,
+    responses((status = 200, body = ChoiceView), (status = 422)))]
+async fn put_choice(
+    caller: Caller,
+    State(api): State<NotificationsApi>,
+    Body(body): Body<Choice>,
+) -> Result<Json<ChoiceView>, Failure> {
+    let person = person_of(&caller)?;
+    let changed = api.store.write(move |tx| {
+        ops::choose_mail(tx, &caller.principal, &person, body.mail)?;
+        choice(tx, &person)
+    });
+    Ok(Json(changed.await?))
+}
+
+/// A mail that could not be sent.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FailedMailView {
+    /// The job that gave up.
+    job_id: JobId,
+    /// To whom.
+    person: Option<PersonRef>,
+    /// What it said; null for many messages together.
+    subject: Option<String>,
+    /// Why the last attempt failed.
+    reason: Option<String>,
+    /// Attempts that were made.
+    attempts: u32,
+    /// When it gave up.
+    failed_at: Option<Timestamp>,
+}
+
+/// Mails that could not be sent.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct FailedMails {
+    /// The newest of them.
+    items: Vec<FailedMailView>,
+    /// Whether there are more.
+    more: bool,
+}
+
+/// The most of them that are listed.
+const LISTED: u32 = 50;
+
+/// Mails that could not be sent and are not tried any more, the newest first.
+#[utoipa::path(get, path = "/api/notifications/failed", tag = "notifications",
+    responses((status = 200, body = FailedMails)))]
+async fn list_failed(
+    _: Allowed<may::SettingsRead>,
+    State(api): State<NotificationsApi>,
+) -> Result<Json<FailedMails>, Failure> {
+    let (found, more) = api.store.read(|tx| ops::failed_mails(tx, LISTED)).await?;
+    let items = found.into_iter().map(|f| FailedMailView {
+        person: f.person,
+        subject: f.subject,
+        reason: f.job.failed_reason,
+        attempts: f.job.attempts_made,
+        failed_at: f.job.finished_on,
+        job_id: f.job.id,
+    });
+    Ok(Json(FailedMails { items: items.collect(), more }))
 }
 
 fn person_of(caller: &Caller) -> Result<PersonId, Problem> {
@@ -216,6 +335,28 @@ async fn put_template(
         TemplateView::with_key(tx, &key)
     });
     Ok(Json(changed.await?))
+}
+
+/// A mail as it would look.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct PreviewView {
+    /// One line.
+    subject: String,
+    /// Plain text.
+    body: String,
+}
+
+/// A wording filled in with example values; nothing is stored.
+#[utoipa::path(post, path = "/api/notifications/templates/{key}/preview", tag = "notifications",
+    params(("key" = String, Path)), request_body = TemplateBody,
+    responses((status = 200, body = PreviewView), (status = 404), (status = 422)))]
+async fn preview_template(
+    _: Allowed<may::SettingsRead>,
+    NamePath(key): NamePath,
+    Body(body): Body<TemplateBody>,
+) -> Result<Json<PreviewView>, Failure> {
+    let Wording { subject, body } = templates::preview(&key, &Wording { subject: body.subject, body: body.body })?;
+    Ok(Json(PreviewView { subject, body }))
 }
 
 /// Goes back to the built-in wording.

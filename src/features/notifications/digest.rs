@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::jobs::SEND_DIGEST;
-use super::{Message, Notification, store};
+use super::{MailChoice, Message, Notification, store};
 use crate::base::id::{NotificationId, PersonId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -38,12 +38,16 @@ pub fn in_force(tx: &Tx<'_>) -> Result<(Effective<u32>, Effective<u32>), Problem
 
 /// Stores a message that waits for a digest, if the person got many mails lately; false otherwise.
 pub(super) fn join(tx: &Tx<'_>, id: &NotificationId, person: &PersonId, message: &Message) -> Result<bool, Problem> {
+    let choice = store::mail_choice(tx, person)?;
     let (after, minutes) = in_force(tx)?;
     let span = Duration::from_secs(60 * u64::from(minutes.value));
     let first = store::oldest_for_digest(tx, person)?;
     let (mails, oldest) = store::count_mails_since(tx, person, tx.now().minus(span))?;
     let at = match (&first, oldest) {
+        // What waits already goes together; what comes after this choice does not.
+        _ if choice == MailChoice::Each => return Ok(false),
         (Some(_), _) => tx.now().plus(span),
+        (None, _) if choice == MailChoice::Together => tx.now().plus(span),
         (None, Some(oldest)) if mails >= after.value => oldest.plus(span),
         (None, _) => return Ok(false),
     };

@@ -12,6 +12,8 @@ pub mod ops;
 pub mod store;
 pub mod templates;
 
+use serde::{Deserialize, Serialize};
+
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::time::Timestamp;
 
@@ -26,6 +28,35 @@ pub struct Message {
     pub link: Option<String>,
     /// What it is about, such as `approval.opened`.
     pub kind: &'static str,
+}
+
+/// How a person wants their mails.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum MailChoice {
+    /// Alone until there are many, then together, as the installation is set.
+    #[default]
+    Usual,
+    /// Each message alone.
+    Each,
+    /// Always together, in the rhythm of the installation.
+    Together,
+}
+
+impl MailChoice {
+    /// The name in the database.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usual => "usual",
+            Self::Each => "each",
+            Self::Together => "together",
+        }
+    }
+
+    /// The choice with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Usual, Self::Each, Self::Together].into_iter().find(|c| c.as_str() == text)
+    }
 }
 
 /// A message to one person.

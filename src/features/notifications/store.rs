@@ -1,7 +1,7 @@
 //! SQL of notifications.
 
 use super::templates::{Changed, Wording};
-use super::{Message, Notification};
+use super::{MailChoice, Message, Notification};
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
@@ -65,6 +65,27 @@ pub fn count_unread(tx: &Tx<'_>, person: &PersonId) -> Result<u32, Problem> {
 /// The first reading counts.
 pub(super) fn mark_read(tx: &Tx<'_>, id: &NotificationId) -> Result<(), Problem> {
     tx.execute("UPDATE notification SET read_at = coalesce(read_at, ?2) WHERE id = ?1", params![id, tx.now()]).map(drop)
+}
+
+/// Marks all of a person's messages as read; answers how many that were.
+pub(super) fn mark_all_read(tx: &Tx<'_>, person: &PersonId) -> Result<usize, Problem> {
+    tx.execute("UPDATE notification SET read_at = ?2 WHERE person_id = ?1 AND read_at IS NULL", params![person, tx.now()])
+}
+
+/// How a person wants their mails.
+pub fn mail_choice(tx: &Tx<'_>, person: &PersonId) -> Result<MailChoice, Problem> {
+    let found: Option<String> =
+        tx.query_opt("SELECT mail FROM notification_choice WHERE person_id = ?1", params![person], |r| r.get("mail"))?;
+    Ok(found.as_deref().and_then(MailChoice::parse).unwrap_or_default())
+}
+
+pub(super) fn save_mail_choice(tx: &Tx<'_>, person: &PersonId, choice: MailChoice) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO notification_choice (person_id, mail) VALUES (?1, ?2)
+         ON CONFLICT (person_id) DO UPDATE SET mail = ?2",
+        params![person, choice.as_str()],
+    )
+    .map(drop)
 }
 
 pub(super) fn mark_mailed(tx: &Tx<'_>, id: &NotificationId) -> Result<(), Problem> {

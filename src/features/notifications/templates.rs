@@ -56,12 +56,13 @@ const fn message(key: &'static str, about: &'static str) -> Kind {
 }
 
 /// Every kind of mail; the first is for messages that have none of their own.
-pub const KINDS: [Kind; 8] = [
+pub const KINDS: [Kind; 9] = [
     message("message", "Everything that has no wording of its own"),
     message("approval", "Somebody is to decide, or learns of a decision"),
     message("task", "Somebody is to do something, or learns how it stands"),
     message("consent", "Somebody is asked for their consent"),
     message("document_request", "A document is needed"),
+    message("expiry_reminder", "A role or a document is about to end"),
     Kind {
         key: "digest",
         about: "Many messages to one person, together",
@@ -134,6 +135,13 @@ pub fn check(kind: &Kind, wording: &Wording) -> Result<(), Problem> {
         faults.extend(message.map(|message| FieldError { field: part.to_owned(), message }));
     }
     Problem::from_fields(faults)
+}
+
+/// A wording filled in with example values; one that cannot be is refused as when it is stored.
+pub fn preview(key: &str, wording: &Wording) -> Result<Wording, Problem> {
+    let kind = get_kind(key)?;
+    check(kind, wording)?;
+    fill(wording, &sample(kind))
 }
 
 /// Stores a wording.

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::ops;
 use crate::base::id::ScheduleId;
 use crate::base::problem::Problem;
+use crate::features::timekeeping::ops::in_time;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
 
 /// How long a start that waits for the run before is put off each time.
@@ -37,7 +38,8 @@ impl JobHandler for TriggerWorkflow {
                 return cx.snooze(cx.store().clock().now().plus(LOOK_AGAIN)).await;
             }
             let job = cx.id().clone();
-            cx.complete(move |tx| ops::trigger(tx, &schedule_id, &job)).await.map(drop)
+            cx.complete_or_wait(move |tx| in_time(tx, &job, |tx| ops::trigger(tx, &schedule_id, &job).map(|_| None)))
+                .await
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::base::problem::{FieldError, Problem};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::people;
 use crate::features::workflow::definitions::{self, WorkflowStatus};
-use crate::features::workflow::runs::{forms, ops as runs};
+use crate::features::workflow::runs::{Beginning, forms, ops as runs};
 use crate::platform::queue::schedule::{self, ScheduleKind, SchedulePlan, ScheduleRow};
 use crate::platform::queue::views::{self, JobState};
 use crate::platform::queue::{Registry, cancel, names};
@@ -206,7 +206,7 @@ pub fn trigger(tx: &Tx<'_>, id: &ScheduleId, job: &JobId) -> Result<Triggered, P
                     found.name
                 ))
             })?;
-            let run = runs::start(tx, &by, &active.id, found.subject_id.clone(), found.input.clone())?;
+            let run = runs::start(tx, &by, &active.id, Beginning { subject: found.subject_id.clone(), input: found.input.clone(), mock: false })?;
             store::note_run(tx, id, &run.id)?;
             record(tx, &by, "schedule.triggered", id.as_str(), None, Some(json!({ "job": job, "run": run.id })))?;
         }

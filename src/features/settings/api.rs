@@ -7,8 +7,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::{
-    Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, NumberSetting, REASON_POLICY, ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy,
-    Source, Started, ops,
+    BuiltIn, Effective, FOUR_EYES, LOG_LEVEL, LOG_RETENTION, MAX_REMOVAL_PERCENT, MAX_REMOVALS, NumberSetting, REASON_POLICY,
+    ReasonPolicy, STUCK_RUN_TIMEOUT, SavedBy, Source, Started, ops,
 };
 use crate::base::access::may;
 use crate::base::problem::Problem;
@@ -111,6 +111,20 @@ struct FlagInForce {
     changed_at: Option<Timestamp>,
 }
 
+/// Days in force.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct DaysInForce {
+    /// The days, the most first; none means off.
+    value: Vec<u32>,
+    /// Where they come from.
+    source: Source,
+    /// Who saved them.
+    changed_by: Option<ChangedBy>,
+    /// When they were saved.
+    changed_at: Option<Timestamp>,
+}
+
 /// Who saved a setting.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -131,6 +145,12 @@ struct SecuritySettings {
     reason_policy: ReasonPolicyInForce,
     /// Whether what opens a way around an approval needs a second person.
     four_eyes: FlagInForce,
+    /// Of a hundred accounts, so many may go by reconciliations in a day without an approval.
+    reconciliation_max_removal_percent: NumberInForce,
+    /// So many accounts may go by reconciliations in a day without an approval.
+    reconciliation_max_removals: NumberInForce,
+    /// So many days before access or a document ends, its person is reminded.
+    expiry_reminder_days: DaysInForce,
 }
 
 /// Admin > Logging.
@@ -159,6 +179,18 @@ struct SecurityChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<bool>)]
     four_eyes: Option<Option<bool>>,
+    /// 0 to 100.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    reconciliation_max_removal_percent: Option<Option<u32>>,
+    /// 0 to 1000000.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    reconciliation_max_removals: Option<Option<u32>>,
+    /// At most 5 different whole days, each 1 to 365; none switches reminders off.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Vec<u32>>)]
+    expiry_reminder_days: Option<Option<Vec<u32>>>,
 }
 
 /// Any subset; null goes back to environment or default.
@@ -193,6 +225,9 @@ async fn put_security(
 ) -> Result<Json<SecuritySettings>, Failure> {
     let started = api.started.clone();
     let answer = api.store.write(move |tx| {
+        if let Some(days) = &change.expiry_reminder_days {
+            ops::set_reminder_days(tx, &caller.principal, days.clone())?;
+        }
         if let Some(value) = change.stuck_run_timeout_minutes {
             ops::set_number(tx, &caller.principal, STUCK_RUN_TIMEOUT, value)?;
         }
@@ -201,6 +236,14 @@ async fn put_security(
         }
         if let Some(value) = change.four_eyes {
             ops::set_four_eyes(tx, &caller.principal, value, &started.four_eyes)?;
+        }
+        for (of, value) in [
+            (MAX_REMOVAL_PERCENT, change.reconciliation_max_removal_percent),
+            (MAX_REMOVALS, change.reconciliation_max_removals),
+        ] {
+            if let Some(value) = value {
+                ops::set_number(tx, &caller.principal, of.setting, value)?;
+            }
         }
         security(tx, &started)
     });
@@ -249,6 +292,7 @@ fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, 
     let timeout = ops::number(tx, STUCK_RUN_TIMEOUT, &started.stuck_run_timeout_minutes)?;
     let policy = ops::reason_policy(tx)?;
     let four_eyes = ops::flag(tx, FOUR_EYES, &started.four_eyes)?;
+    let days = ops::reminder_days(tx)?;
     Ok(SecuritySettings {
         stuck_run_timeout_minutes: number_in_force(timeout, STUCK_RUN_TIMEOUT.min, STUCK_RUN_TIMEOUT.max),
         reason_policy: ReasonPolicyInForce {
@@ -262,6 +306,14 @@ fn security(tx: &Tx<'_>, started: &StartedSettings) -> Result<SecuritySettings, 
             source: four_eyes.source,
             changed_by: four_eyes.changed_by.map(changed_by),
             changed_at: four_eyes.changed_at,
+        },
+        reconciliation_max_removal_percent: built_in(tx, MAX_REMOVAL_PERCENT)?,
+        reconciliation_max_removals: built_in(tx, MAX_REMOVALS)?,
+        expiry_reminder_days: DaysInForce {
+            value: days.value.days().to_vec(),
+            source: days.source,
+            changed_by: days.changed_by.map(changed_by),
+            changed_at: days.changed_at,
         },
     })
 }
@@ -285,6 +337,10 @@ impl NumberInForce {
     pub fn of(effective: Effective<u32>, setting: NumberSetting) -> Self {
         number_in_force(effective, setting.min, setting.max)
     }
+}
+
+fn built_in(tx: &Tx<'_>, of: BuiltIn) -> Result<NumberInForce, Problem> {
+    Ok(NumberInForce::of(ops::built_in_number(tx, of)?, of.setting))
 }
 
 fn number_in_force(effective: Effective<u32>, min: u32, max: u32) -> NumberInForce {

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::{Effective, FOUR_EYES, NumberSetting, REASON_POLICY, ReasonPolicy, Source, Started, store};
+use super::{
+    BuiltIn, EXPIRY_REMINDER_DAYS, Effective, FOUR_EYES, FOUR_EYES_STARTED, NumberSetting, REASON_POLICY, ReasonPolicy,
+    ReminderDays, Source, Started, store,
+};
 use crate::base::access::Principal;
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
@@ -23,12 +26,30 @@ pub fn number(tx: &Tx<'_>, setting: NumberSetting, started: &Started<u32>) -> Re
     })
 }
 
+/// The number in force of a setting whose default is built in.
+pub fn built_in_number(tx: &Tx<'_>, of: BuiltIn) -> Result<Effective<u32>, Problem> {
+    number(tx, of.setting, &Started { value: of.default, source: Source::Default })
+}
+
 /// The switch in force.
 pub fn flag(tx: &Tx<'_>, name: &str, started: &Started<bool>) -> Result<Effective<bool>, Problem> {
     let started = Started { value: started.value.to_string(), source: started.source };
     let text = text(tx, name, &started)?;
     let Effective { value, source, changed_by, changed_at } = text;
     Ok(Effective { value: value == "true", source, changed_by, changed_at })
+}
+
+/// Keeps what the process was started with where rules see it that are far from any door: [`four_eyes`].
+pub fn remember_four_eyes(tx: &Tx<'_>, started: bool) -> Result<(), Problem> {
+    let known = store::find(tx, FOUR_EYES_STARTED)?.is_some_and(|s| s.value == started.to_string());
+    if known { Ok(()) } else { store::save(tx, FOUR_EYES_STARTED, &started.to_string(), "start") }
+}
+
+/// Whether the rule of the second person is on: as it was saved, else as the process was started.
+pub fn four_eyes(tx: &Tx<'_>) -> Result<bool, Problem> {
+    let saved = store::find(tx, FOUR_EYES)?;
+    let value = if saved.is_some() { saved } else { store::find(tx, FOUR_EYES_STARTED)? };
+    Ok(value.is_some_and(|s| s.value == "true"))
 }
 
 /// Switches the rule of the second person on or off. Nobody switches it off alone: that would open every
@@ -65,16 +86,33 @@ pub fn text(tx: &Tx<'_>, name: &str, started: &Started<String>) -> Result<Effect
 
 /// When a decision needs a reason.
 pub fn reason_policy(tx: &Tx<'_>) -> Result<Effective<ReasonPolicy>, Problem> {
-    let saved = store::find(tx, REASON_POLICY)?;
-    let parsed = saved.as_ref().and_then(|s| ReasonPolicy::parse(&s.value));
-    Ok(match (saved, parsed) {
+    parsed(tx, REASON_POLICY, ReasonPolicy::parse)
+}
+
+/// How many days before an end people are reminded of it.
+pub fn reminder_days(tx: &Tx<'_>) -> Result<Effective<ReminderDays>, Problem> {
+    parsed(tx, EXPIRY_REMINDER_DAYS.1, ReminderDays::parse)
+}
+
+/// Saves how many days before an end people are reminded of it, or with `None` goes back to the default.
+pub fn set_reminder_days(tx: &Tx<'_>, by: &Principal, days: Option<Vec<u32>>) -> Result<(), Problem> {
+    let (field, name) = EXPIRY_REMINDER_DAYS;
+    let days = days.map(ReminderDays::new).transpose().map_err(|why| Problem::field(field, why))?;
+    set(tx, by, name, days.map(|d| d.to_string()).as_deref())
+}
+
+/// What was saved, as `parse` reads it; else the default.
+fn parsed<T: Default>(tx: &Tx<'_>, name: &str, parse: fn(&str) -> Option<T>) -> Result<Effective<T>, Problem> {
+    let saved = store::find(tx, name)?;
+    let value = saved.as_ref().and_then(|s| parse(&s.value));
+    Ok(match (saved, value) {
         (Some(saved), Some(value)) => Effective {
             value,
             source: Source::Saved,
             changed_by: Some(saved.changed_by),
             changed_at: Some(saved.changed_at),
         },
-        _ => Effective { value: ReasonPolicy::default(), source: Source::Default, changed_by: None, changed_at: None },
+        _ => Effective { value: T::default(), source: Source::Default, changed_by: None, changed_at: None },
     })
 }
 

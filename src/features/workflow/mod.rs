@@ -28,6 +28,19 @@ use crate::platform::mail::Mailer;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
 
+/// What became of work that somebody owed who leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handed {
+    /// It is not theirs any more.
+    NotTheirs,
+    /// Others who had it beside them do it.
+    ToOthers,
+    /// Somebody else got it.
+    ToSuccessor,
+    /// Nobody could take it; an administrator was told.
+    ToNobody,
+}
+
 /// What the routes need.
 #[derive(Debug, Clone)]
 pub struct WorkflowApi {
@@ -35,6 +48,8 @@ pub struct WorkflowApi {
     pub store: Store,
     /// Whether the rule of the second person is on; a saved setting wins.
     pub four_eyes: Started<bool>,
+    /// Whether runs may pretend; never in production.
+    pub allow_mocks: bool,
 }
 
 /// The routes of workflows, runs and approvals.
@@ -49,6 +64,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(runs::repair::api::routes(state.clone()))
         .merge(exceptions::api::routes(state.clone()))
         .merge(exceptions::break_glass::api::routes(state.clone()))
+        .merge(exceptions::adoption::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 

@@ -12,7 +12,7 @@ use super::engine::{EndStatus, Event};
 use super::runs::api::{visible_run, visible_to};
 use super::runs::calls::{CallOut, Calls};
 use super::runs::jobs::{AdvanceRun, StuckRunRecovery, go_on};
-use super::runs::{Run, RunStatus, ops as runs, store as run_store};
+use super::runs::{Beginning, Run, RunStatus, ops as runs, store as run_store};
 use crate::base::access::{ActorKind, Principal, SystemRole};
 use crate::base::id::{ConnectorId, PersonId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
@@ -113,7 +113,7 @@ impl Fixture {
 
     async fn started(&self, workflow: &WorkflowId) -> Run {
         let (ada, workflow) = (self.ada.clone(), workflow.clone());
-        self.store.write(move |tx| runs::start(tx, &ada, &workflow, None, serde_json::Map::new())).await.unwrap()
+        self.store.write(move |tx| runs::start(tx, &ada, &workflow, Beginning::default())).await.unwrap()
     }
 
     /// Decides the one pending approval.
@@ -180,7 +180,7 @@ async fn a_run_stays_on_the_version_it_started_with() {
         .unwrap();
     assert_eq!(f.run(&run).await.workflow_id, first);
     let (ada, old) = (f.ada.clone(), first.clone());
-    let again = f.store.write(move |tx| runs::start(tx, &ada, &old, None, serde_json::Map::new())).await;
+    let again = f.store.write(move |tx| runs::start(tx, &ada, &old, Beginning::default())).await;
     assert!(matches!(again, Err(Problem::Conflict(_))), "a deprecated version is not started");
 }
 
@@ -367,7 +367,7 @@ async fn a_requestor_sees_runs_as_starter_or_subject_and_no_others() {
         .write(move |tx| {
             let otto = person(tx, "otto", SystemRole::Requestor)?;
             let uma = person(tx, "uma", SystemRole::Requestor)?;
-            let run = runs::start(tx, &boss, &workflow, otto.person.clone(), serde_json::Map::new())?;
+            let run = runs::start(tx, &boss, &workflow, Beginning { subject: otto.person.clone(), ..Beginning::default() })?;
             Ok((otto, uma, run))
         })
         .await
@@ -522,4 +522,6 @@ async fn a_call_that_is_answered_after_the_end_is_written_down() {
 }
 
 mod crashes;
+mod inbox;
+mod inner;
 mod late_access;

@@ -5,7 +5,10 @@
 //!   makes of it; the connection is closed.
 //! - An answer that is given before the body was read reaches a client that still sends: up to
 //!   [`MAX_DRAIN`] bytes are read and thrown away first. Closing a socket with unread bytes would
-//!   reset it, and the client would see that instead of the answer.
+//!   reset it, and the client would see that instead of the answer. What is still unread then is thrown away
+//!   by the listener, after the answer.
+//! - Once the process is to end, a body that pauses for [`PAUSE`] has not come: whoever stops sending does not
+//!   hold the end up.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +19,10 @@ use std::time::Duration;
 use axum::body::{Body, HttpBody};
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
+use tokio_util::sync::CancellationToken;
 
+/// How long a body may pause once the process is to end.
+const PAUSE: Duration = Duration::from_secs(2);
 /// The most bytes that are thrown away to let a client read its answer.
 const MAX_DRAIN: usize = 16 * 1024 * 1024;
 /// The longest time that is spent on it.
@@ -48,17 +54,21 @@ struct Timed {
     /// Made at the first look: most requests have no body and need no timer.
     timer: Option<Timer>,
     patience: Duration,
+    stopping: CancellationToken,
+    /// Ready when the process is to end and nothing came for a while; made anew after each piece.
+    pause: Option<Timer>,
 }
 
 /// Gives a body `patience` to come whole.
-pub(super) fn timed(body: Body, patience: Duration) -> (Body, Rest) {
+pub(super) fn timed(body: Body, patience: Duration, stopping: CancellationToken) -> (Body, Rest) {
     let shared = Arc::new(Shared {
         body: Mutex::new(body),
         begun: AtomicBool::new(false),
         ended: AtomicBool::new(false),
         late: AtomicBool::new(false),
     });
-    (Body::new(Timed { shared: Arc::clone(&shared), timer: None, patience }), Rest { shared })
+    let timed = Timed { shared: Arc::clone(&shared), timer: None, patience, stopping, pause: None };
+    (Body::new(timed), Rest { shared })
 }
 
 /// Ready after `patience`; monotonic waiting time, not a rule's time.
@@ -77,11 +87,19 @@ impl HttpBody for Timed {
         shared.begun.store(true, Ordering::Relaxed);
         if let Poll::Ready(frame) = Pin::new(&mut *shared.lock()).poll_frame(cx) {
             shared.ended.store(!matches!(frame, Some(Ok(_))), Ordering::Relaxed);
+            self.pause = None;
             return Poll::Ready(frame.map(|f| f.map_err(Into::into)));
         }
         let patience = self.patience;
-        let timer = self.timer.get_or_insert_with(|| timer(patience));
-        if timer.as_mut().poll(cx).is_pending() {
+        let over = self.timer.get_or_insert_with(|| timer(patience)).as_mut().poll(cx).is_ready();
+        let stopping = self.stopping.clone();
+        let pause = self.pause.get_or_insert_with(|| {
+            Box::pin(async move {
+                stopping.cancelled().await;
+                timer(PAUSE).await;
+            })
+        });
+        if pause.as_mut().poll(cx).is_pending() && !over {
             return Poll::Pending;
         }
         shared.late.store(true, Ordering::Relaxed);

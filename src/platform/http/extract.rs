@@ -222,6 +222,24 @@ impl<I: TypedId, S: Send + Sync> FromRequestParts<S> for IdPath<I> {
     }
 }
 
+/// Two ids of a path, such as `/api/reconciliations/{id}/plans/{planId}`; text that is no such id is 404.
+#[derive(Debug, Clone)]
+pub struct IdsPath<I, J>(pub I, pub J);
+
+impl<I: TypedId, J: TypedId, S: Send + Sync> FromRequestParts<S> for IdsPath<I, J> {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        check_guarded(&parts.extensions)?;
+        let missing = |text: &str| Failure(Problem::missing("object", text));
+        let Path((outer, inner)) =
+            Path::<(String, String)>::from_request_parts(parts, state).await.map_err(|_| missing("at this path"))?;
+        crate::base::id::check(I::PREFIX, &outer).map_err(|_| missing(&outer))?;
+        crate::base::id::check(J::PREFIX, &inner).map_err(|_| missing(&inner))?;
+        Ok(Self(I::from_stored(outer), J::from_stored(inner)))
+    }
+}
+
 /// Any one text in the path, for things that have names.
 #[derive(Debug, Clone)]
 pub struct NamePath(pub String);

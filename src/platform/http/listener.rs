@@ -5,11 +5,14 @@
 //!   until the deadline, then cut.
 //! - Whoever was connected before that is answered: the kernel completes connections that nobody has
 //!   accepted yet, and a request may still be on its way.
+//! - An answer that is given before its request was read whole reaches the client: closing a socket with unread
+//!   bytes would reset it, so what still comes is thrown away for a while ([`LINGER`]).
 
 use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -34,6 +37,19 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 const FIRST_BYTE: Duration = Duration::from_millis(500);
 /// The most connections that are looked for in the kernel's queue at the end; it holds fewer.
 const BACKLOG: u32 = 4096;
+
+/// How long a connection lingers after an answer whose request was not read whole.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// Set on a connection when a request of it was answered and not read whole.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Unread(Arc<AtomicBool>);
+
+impl Unread {
+    pub(super) fn mark(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
 
 /// A listening server.
 #[derive(Debug)]
@@ -161,16 +177,19 @@ async fn connection<S>(stream: S, peer: SocketAddr, router: Router, stop: Cancel
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let unread = Unread::default();
+    let shared = unread.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let mut request: Request = request.map(axum::body::Body::new);
         request.extensions_mut().insert(ConnectInfo(peer));
+        request.extensions_mut().insert(shared.clone());
         router.clone().call(request)
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT).max_buf_size(64 * 1024);
     builder.http2().timer(TokioTimer::new()).max_header_list_size(64 * 1024).max_concurrent_streams(128);
     let heard = CancellationToken::new();
-    let stream = Heard { stream, first: Some(heard.clone()) };
+    let stream = Heard { stream, first: Some(heard.clone()), unread, linger: None, stop: stop.clone() };
     let mut served = pin!(builder.serve_connection(TokioIo::new(stream), service));
     let ended = tokio::select! {
         // What has come already is read before the connection is told to end.
@@ -194,10 +213,35 @@ async fn told_to_end(stop: &CancellationToken, heard: &CancellationToken) {
     let _ = tokio::time::timeout(FIRST_BYTE, heard.cancelled()).await;
 }
 
-/// A stream that tells when its first bytes have come.
+/// A stream that tells when its first bytes have come, and lingers at its end if it has to.
 struct Heard<S> {
     stream: S,
     first: Option<CancellationToken>,
+    unread: Unread,
+    /// Ready when it has lingered long enough, or the server stops.
+    linger: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    stop: CancellationToken,
+}
+
+impl<S: AsyncRead + Unpin> Heard<S> {
+    /// Throws away what the client still sends, until it sees its answer and closes.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let stop = self.stop.clone();
+        let linger = self.linger.get_or_insert_with(|| {
+            Box::pin(async move {
+                let _ = tokio::time::timeout(LINGER, stop.cancelled()).await;
+            })
+        });
+        let mut bytes = [0; 16 * 1024];
+        while linger.as_mut().poll(cx).is_pending() {
+            let mut buf = ReadBuf::new(&mut bytes);
+            match std::task::ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf)) {
+                Ok(()) if !buf.filled().is_empty() => {}
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
@@ -213,7 +257,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -223,7 +267,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        if self.linger.is_none() {
+            std::task::ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        }
+        if self.unread.0.load(Ordering::Relaxed) {
+            std::task::ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn poll_write_vectored(

@@ -5,15 +5,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{ConnectInfo, DefaultBodyLimit, Request, State};
+use axum::extract::{ConnectInfo, DefaultBodyLimit, MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures::FutureExt as _;
+use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
 use super::limits::Limits;
 use super::reply::{Failure, Unsent, problem_response, problem_response_as};
+use super::listener::Unread;
 use super::local::LocalPeer;
 use super::upload::is_upload;
 use super::{COOKIE, SECURE_COOKIE, body, headers};
@@ -21,6 +23,7 @@ use crate::base::access::{Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
 use crate::base::id::{RequestId, SharedIds, TypedId};
 use crate::base::problem::Problem;
+use crate::platform::metrics::{Metrics, Stopwatch};
 
 /// The largest body unless a route says otherwise, in bytes.
 pub const MAX_BODY: usize = 1024 * 1024;
@@ -50,6 +53,10 @@ pub struct Frame {
     pub limits: Arc<Limits>,
     /// How long a request's body may take; [`BODY_TIME`] but in tests.
     pub body_time: Duration,
+    /// Cancelled when the process is to end: from then on a body that pauses is not waited for.
+    pub stopping: CancellationToken,
+    /// Where requests are counted.
+    pub metrics: Metrics,
 }
 
 /// Wraps the routes in everything that every request passes.
@@ -57,7 +64,18 @@ pub fn wrap(routes: Router, frame: Frame) -> Router {
     routes
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(from_fn_with_state(frame.clone(), authenticate))
-        .layer(from_fn_with_state(frame, outermost))
+        .layer(from_fn_with_state(frame.clone(), outermost))
+        .layer(from_fn_with_state(frame, counted))
+}
+
+/// Counts a request by the template that it matched, whatever it is answered.
+async fn counted(State(frame): State<Frame>, request: Request, next: Next) -> Response {
+    let (began, method) = (Stopwatch::start(), request.method().clone());
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let response = next.run(request).await;
+    let route = route.as_ref().map(MatchedPath::as_str);
+    frame.metrics.request(method.as_str(), route, response.status().as_u16(), began.seconds());
+    response
 }
 
 async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
@@ -70,10 +88,11 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
     let span = tracing::info_span!("request", request_id = %id, %method, path = shown);
     let too_large = header_bytes(request.headers()) > MAX_HEADERS;
     let waits = request.headers().contains_key(header::EXPECT);
+    let unread = request.extensions().get::<Unread>().cloned();
     let (request, rest) = {
         let (parts, whole) = request.into_parts();
         let factor = if is_upload(&method, &path) { UPLOAD_FACTOR } else { 1 };
-        let (timed, rest) = body::timed(whole, frame.body_time * factor);
+        let (timed, rest) = body::timed(whole, frame.body_time * factor, frame.stopping.clone());
         (Request::from_parts(parts, timed), rest)
     };
     let mut response = if too_large {
@@ -105,6 +124,9 @@ async fn outermost(State(frame): State<Frame>, mut request: Request, next: Next)
         }
     }
     if !whole && version <= Version::HTTP_11 {
+        if let Some(unread) = unread {
+            unread.mark();
+        }
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers::add(response.headers_mut(), api, frame.secure);
@@ -156,7 +178,9 @@ fn header_bytes(headers: &HeaderMap) -> usize {
 async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Next) -> Response {
     let address = address(&frame, &request);
     let path = request.uri().path();
-    if !path.starts_with("/api/") || path.starts_with("/api/health") {
+    if !(path.starts_with("/api/") || path == "/metrics") || path.starts_with("/api/health") {
+        // SCIM knows its callers by tokens of its own, and counts them by their address until it does.
+        request.extensions_mut().insert(PeerAddress(address));
         return next.run(request).await;
     }
     if let Some(LocalPeer(uid)) = request.extensions().get().copied() {
@@ -167,8 +191,9 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
         return next.run(request).await;
     }
     let mut credentials = credentials(&request, address, frame.secure);
-    if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") {
-        // Whoever signs in anew, or follows a link, needs nothing of the session before.
+    let signs = path.starts_with("/api/hooks/");
+    if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") || signs {
+        // Whoever signs in anew, follows a link or signs a hook needs nothing of the session before.
         credentials.session = None;
     }
     let with_session = credentials.session.is_some() && credentials.bearer.is_none();

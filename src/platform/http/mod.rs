@@ -21,7 +21,7 @@ pub mod tls;
 pub mod ui;
 pub mod upload;
 
-pub use extract::{Allowed, Anybody, Body, Caller, IdPath, MaybeBody, NamePath, Params, nullable};
+pub use extract::{Allowed, Anybody, Body, Caller, IdPath, IdsPath, MaybeBody, NamePath, Params, nullable, parse_json};
 pub use listener::Server;
 pub use reply::Failure;
 pub use upload::{Upload, as_attachment};

@@ -29,12 +29,14 @@ pub struct Request {
     pub body: Option<Bytes>,
     /// How long it may take; [`super::TIME_LIMIT`] when absent.
     pub time_limit: Option<Duration>,
+    /// How many bytes the answer may have; [`super::ANSWER_LIMIT`] when absent.
+    pub answer_limit: Option<usize>,
 }
 
 impl Request {
     /// A GET without headers.
     pub fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, time_limit: None }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, time_limit: None, answer_limit: None }
     }
 }
 
@@ -123,18 +125,19 @@ pub(super) async fn exchange(
     origin: &Origin,
     request: Request,
 ) -> Result<Answer, OutboundError> {
+    let limit = request.answer_limit.unwrap_or(ANSWER_LIMIT);
     let mut sending = client.request(request.method, request.url).headers(request.headers);
     if let Some(body) = request.body {
         sending = sending.body(body);
     }
     let mut response = sending.send().await.map_err(|e| explain(origin, &e))?;
-    let too_large = || OutboundError::TooLarge { host: origin.host.clone(), limit: ANSWER_LIMIT };
-    if response.content_length().is_some_and(|n| n > ANSWER_LIMIT as u64) {
+    let too_large = || OutboundError::TooLarge { host: origin.host.clone(), limit };
+    if response.content_length().is_some_and(|n| n > limit as u64) {
         return Err(too_large());
     }
     let mut body = Vec::new();
     while let Some(piece) = response.chunk().await.map_err(|e| explain(origin, &e))? {
-        if body.len() + piece.len() > ANSWER_LIMIT {
+        if body.len() + piece.len() > limit {
             return Err(too_large());
         }
         body.extend_from_slice(&piece);

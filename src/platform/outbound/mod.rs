@@ -13,6 +13,7 @@
 
 pub mod address;
 mod http;
+pub mod metered;
 mod resolver;
 mod tls;
 
@@ -22,6 +23,7 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -29,6 +31,7 @@ use crate::base::problem::Problem;
 use address::Class;
 
 pub use http::{Answer, Request};
+pub use resolver::{Lookup, LookupFuture};
 
 /// How long a call may take unless its caller says otherwise.
 pub const TIME_LIMIT: Duration = Duration::from_secs(10);
@@ -185,6 +188,7 @@ pub struct Outbound {
 struct Inner {
     rules: Arc<Rules>,
     tls: Arc<ClientConfig>,
+    trusted: Vec<CertificateDer<'static>>,
     extra_ca_pem: Option<Vec<u8>>,
     clients: http::Clients,
 }
@@ -205,13 +209,30 @@ impl fmt::Debug for Outbound {
 impl Outbound {
     /// Opens the door; fails on an extra CA that is no certificate.
     pub fn new(settings: OutboundSettings) -> Result<Self, Problem> {
-        let tls = Arc::new(tls::client_config(settings.extra_ca_pem.as_deref())?);
+        Self::with_names(settings, resolver::Names::of_this_machine()?)
+    }
+
+    /// Opens the door with another way from names to addresses, for tests.
+    pub fn with_lookup(settings: OutboundSettings, lookup: Arc<dyn Lookup>) -> Result<Self, Problem> {
+        Self::with_names(settings, resolver::Names::of(lookup))
+    }
+
+    fn with_names(settings: OutboundSettings, names: resolver::Names) -> Result<Self, Problem> {
+        let (tls, trusted) = tls::client_config(settings.extra_ca_pem.as_deref())?;
         let rules = Arc::new(Rules {
             allow_loopback: settings.allow_loopback,
             listeners: RwLock::new(Vec::new()),
-            resolver: resolver::Names::of_this_machine()?,
+            resolver: names,
         });
-        Ok(Self { inner: Arc::new(Inner { rules, tls, extra_ca_pem: settings.extra_ca_pem, clients: http::Clients::default() }) })
+        Ok(Self {
+            inner: Arc::new(Inner {
+                rules,
+                tls: Arc::new(tls),
+                trusted,
+                extra_ca_pem: settings.extra_ca_pem,
+                clients: http::Clients::default(),
+            }),
+        })
     }
 
     /// Tells which addresses Tenure listens on; they are never called.
@@ -222,6 +243,11 @@ impl Outbound {
     /// The TLS settings of every outbound connection, the private CA included.
     pub fn tls(&self) -> Arc<ClientConfig> {
         self.inner.tls.clone()
+    }
+
+    /// The certificates that [`Outbound::tls`] trusts, for a library that cannot take it.
+    pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
+        self.inner.trusted.iter().map(AsRef::as_ref)
     }
 
     /// The private CA in PEM, for a library that cannot take [`Outbound::tls`].
@@ -322,6 +348,13 @@ pub(crate) async fn within<T>(
     tokio::time::timeout(limit, work)
         .await
         .unwrap_or_else(|_| Err(OutboundError::Timeout { host: origin.host.clone(), seconds }))
+}
+
+/// Waits; real time, also when the clock is moved, because somebody waits for the outcome of a call.
+#[allow(clippy::disallowed_methods, reason = "a wait within a call in progress is real time")]
+pub(crate) async fn pause(time: Duration) {
+    // A future that is never ready makes the limit a wait.
+    let _ = tokio::time::timeout(time, std::future::pending::<()>()).await;
 }
 
 #[cfg(test)]

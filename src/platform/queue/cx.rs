@@ -76,6 +76,30 @@ impl JobCx {
         Ok(value)
     }
 
+    /// The last transaction for now: does `f`, and marks the job done, or puts it off until the instant that
+    /// `f` answers, without counting an attempt; both or neither. Return `Ok` right after it.
+    pub async fn complete_or_wait<F>(&self, f: F) -> Result<(), Problem>
+    where
+        F: Fn(&Tx<'_>) -> Result<Option<Timestamp>, Problem> + Send + 'static,
+    {
+        let claim = self.claim.clone();
+        let put_off = self
+            .store
+            .write_in_background(move |tx| {
+                ledger::check_claim(tx, &claim)?;
+                let until = f(tx)?;
+                match until {
+                    Some(until) => ledger::snooze(tx, &claim, until)?,
+                    None => ledger::mark_done(tx, &claim)?,
+                }
+                Ok(until.is_some())
+            })
+            .await?;
+        let told = if put_off { Told::Snoozed } else { Told::Completed };
+        self.told.store(told as u8, Ordering::Release);
+        Ok(())
+    }
+
     /// A transaction on the way; store a cursor in it, so that the next attempt goes on from there.
     pub async fn page<T, F>(&self, f: F) -> Result<T, Problem>
     where

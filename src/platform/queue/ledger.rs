@@ -39,14 +39,17 @@ pub fn cancel(tx: &Tx<'_>, id: &JobId) -> Result<bool, Problem> {
     Ok(n == 1)
 }
 
-/// Whether a job whose key begins with `prefix` and a hyphen runs, or may run now. One whose last
-/// attempt ends with the process that ran it is not on its way.
+/// Whether a job whose key begins with `prefix` and a hyphen may run now, or runs. At a start, what runs was cut:
+/// if the cut is excused or attempts are left, it is on its way; if it was the last attempt, it is not ([`recover`]).
 pub fn is_on_its_way(tx: &Tx<'_>, prefix: &str) -> Result<bool, Problem> {
     // The range of keys from "prefix-" to before "prefix.", by the index of keys.
     let found = tx.query_opt(
-        "SELECT 1 FROM job WHERE key >= ?1 || '-' AND key < ?1 || '.' AND state IN ('held', 'handed')
-                             AND run_at <= ?2 AND attempts_made + active < ?3 LIMIT 1",
-        params![prefix, tx.now(), retry::MAX_ATTEMPTS],
+        "SELECT 1 FROM job
+         WHERE key >= ?1 || '-' AND key < ?1 || '.' AND state IN ('held', 'handed') AND (run_at <= ?2 OR active = 1)
+           AND (state = 'held' OR attempts_made + active < ?3
+                OR (cuts < ?4 AND (SELECT count(*) FROM job WHERE state = 'handed' AND active = 1) > 1))
+         LIMIT 1",
+        params![prefix, tx.now(), retry::MAX_ATTEMPTS, retry::CUTS_IN_COMPANY],
         |_| Ok(()),
     )?;
     Ok(found.is_some())

@@ -27,6 +27,7 @@ mod control;
 #[doc(hidden)]
 pub mod bench;
 mod cx;
+pub mod doubt;
 pub mod groups;
 mod inline;
 pub mod ledger;

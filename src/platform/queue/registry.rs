@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::JobHandler;
+use crate::base::problem::Problem;
+use crate::platform::store::Tx;
+
+/// Whether the schedules of people rest at present. It is asked where slots are looked at, and changes nothing.
+pub type Rest = fn(&Tx<'_>) -> Result<bool, Problem>;
 
 /// Every handler by its name. Clones share them.
 #[derive(Clone, Default)]
 pub struct Registry {
     handlers: Arc<BTreeMap<&'static str, Arc<dyn JobHandler>>>,
+    rest: Option<Rest>,
 }
 
 impl std::fmt::Debug for Registry {
@@ -28,7 +34,17 @@ impl Registry {
             let name = handler.name();
             assert!(map.insert(name, handler).is_none(), "two handlers for the job {name}");
         }
-        Self { handlers: Arc::new(map) }
+        Self { handlers: Arc::new(map), rest: None }
+    }
+
+    /// The same handlers; the schedules of people rest while `rest` says so.
+    pub fn with_rest(self, rest: Rest) -> Self {
+        Self { rest: Some(rest), ..self }
+    }
+
+    /// Whether the schedules of people rest.
+    pub(super) fn is_resting(&self, tx: &Tx<'_>) -> Result<bool, Problem> {
+        self.rest.map_or(Ok(false), |rest| rest(tx))
     }
 
     /// The handler of jobs with this name.

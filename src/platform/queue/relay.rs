@@ -53,6 +53,14 @@ impl Care {
     fn next(&self) -> Timestamp {
         self.trim_at.map_or(self.reconcile_at, |at| at.min(self.reconcile_at))
     }
+
+    /// Nothing is further away than its own interval, unless the clock was set back since: then it is due.
+    fn heed_clock(&mut self, now: Timestamp) {
+        if self.reconcile_at > now.plus(RECONCILE_EVERY) {
+            self.reconcile_at = now;
+        }
+        self.trim_at = self.trim_at.map(|at| if at > now.plus(TRIM_WITHIN) { now } else { at });
+    }
 }
 
 /// Moves due jobs from the ledger to the queue.
@@ -100,6 +108,7 @@ impl Relay {
         let (handed, next) = self.hand_over_due().await?;
         care.handed += handed;
         let now = self.clock.now();
+        care.heed_clock(now);
         let reconcile = now >= care.reconcile_at;
         if reconcile {
             self.reconcile().await?;
@@ -200,5 +209,23 @@ impl Relay {
     /// Whether jobs are handed over.
     pub(super) fn condition(&self) -> Condition {
         self.trouble.condition(self.clock.now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_back_puts_nothing_off() {
+        let at = |seconds: i64| Timestamp::from_millis(seconds * 1000);
+        let care = |now: i64| {
+            let mut care = Care { reconcile_at: at(7_260), trim_at: Some(at(7_205)), handed: 1 };
+            care.heed_clock(at(now));
+            (care.reconcile_at, care.trim_at, care.next())
+        };
+        assert_eq!(care(7_200), (at(7_260), Some(at(7_205)), at(7_205)), "a clock that goes on changes nothing");
+        assert_eq!(care(3_600), (at(3_600), Some(at(3_600)), at(3_600)), "an hour back: both are due");
+        assert_eq!(care(9_000), (at(7_260), Some(at(7_205)), at(7_205)), "a clock that went ahead makes them due anyhow");
     }
 }

@@ -22,6 +22,7 @@ use crate::base::id::{JobId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::faults::{QUEUE_AFTER_ATTEMPT, QUEUE_BEFORE_ATTEMPT};
+use crate::platform::metrics::{AttemptEnd, Stopwatch};
 use crate::platform::store::{Store, Tx};
 
 /// How long to wait before the database is asked again after it failed.
@@ -180,15 +181,24 @@ impl Runner {
             let reason = format!("This version of Tenure has no handler for jobs named `{name}`.");
             return self.fail(claim, reason).await;
         };
+        let began = Stopwatch::start();
+        let count = |end| self.store.metrics().attempt(handler.name(), end, began.seconds());
         let attempt = AssertUnwindSafe(async { handler.run(&cx, payload).await }).catch_unwind();
         let result = tokio::select! {
             biased;
             result = attempt => result,
             () = self.stop.cut.cancelled() => {
+                count(AttemptEnd::Released);
                 tracing::info!(job = %claim.id, name, "released at the shutdown deadline; the attempt does not count");
                 return self.release(claim).await;
             }
         };
+        count(match (cx.told(), &result) {
+            (Told::Completed, _) | (Told::Nothing, Ok(Ok(()))) => AttemptEnd::Completed,
+            (Told::Snoozed, _) => AttemptEnd::PutOff,
+            (Told::Nothing, Ok(Err(_))) if self.stop.stopping.is_cancelled() => AttemptEnd::Released,
+            (Told::Nothing, _) => AttemptEnd::Failed,
+        });
         match (cx.told(), result) {
             (Told::Completed, _) => Outcome::Over,
             (Told::Snoozed, _) => Outcome::Snoozed(claim),

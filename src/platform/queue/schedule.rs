@@ -7,6 +7,7 @@
 //!   missed runs fires none of them.
 //! - A clock that goes back fires no slot again. One that went forward by mistake and back does not
 //!   silence a schedule: slots that did not fire themselves come in their turn.
+//! - While the schedules of people rest, none of them fires; afterwards the slots that passed are missed ones.
 //! - A schedule that is new, or whose expression changed, or that was paused, goes on with its next slot.
 //!
 //! # Not here
@@ -107,7 +108,8 @@ impl Scheduler {
     pub(super) async fn tick(&self) -> Result<Option<Timestamp>, Problem> {
         loop {
             let seen = *self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            let (next, now) = self.store.read(|tx| Ok((next_slot(tx)?, tx.now()))).await?;
+            let registry = self.registry.clone();
+            let (next, now) = self.store.read(move |tx| Ok((next_slot(tx, registry.is_resting(tx)?)?, tx.now()))).await?;
             // At first, and after the clock went back, what is stored may not be what comes next.
             let look = seen.is_none_or(|s| now < s);
             if !look && next.is_none_or(|at| at > now) {
@@ -124,10 +126,11 @@ impl Scheduler {
                         }
                         mend_next(tx)?;
                     }
-                    for due in list_due(tx)? {
+                    let resting = registry.is_resting(tx)?;
+                    for due in list_due(tx, resting)? {
                         fire(tx, &registry, &due)?;
                     }
-                    Ok((next_slot(tx)?, tx.now()))
+                    Ok((next_slot(tx, resting)?, tx.now()))
                 })
                 .await?;
             self.note_seen(now);
@@ -166,15 +169,21 @@ fn next_minute(now: Timestamp) -> Timestamp {
     Timestamp::from_millis((now.as_millis().div_euclid(60_000) + 1) * 60_000)
 }
 
-/// When the scheduler has to look next.
-fn next_slot(tx: &Tx<'_>) -> Result<Option<Timestamp>, Problem> {
-    tx.scalar("SELECT min(next_slot_at) FROM job_schedule WHERE next_slot_at IS NOT NULL", params![])
+/// When the scheduler has to look next; for the system's own only while those of people rest.
+fn next_slot(tx: &Tx<'_>, resting: bool) -> Result<Option<Timestamp>, Problem> {
+    tx.scalar(
+        "SELECT min(next_slot_at) FROM job_schedule WHERE next_slot_at IS NOT NULL AND (?1 = 0 OR kind = 'system')",
+        params![resting],
+    )
 }
 
-fn list_due(tx: &Tx<'_>) -> Result<Vec<ScheduleRow>, Problem> {
+fn list_due(tx: &Tx<'_>, resting: bool) -> Result<Vec<ScheduleRow>, Problem> {
     tx.query(
-        &format!("SELECT {COLUMNS} FROM job_schedule WHERE next_slot_at <= ?1 ORDER BY next_slot_at, name LIMIT {BATCH}"),
-        params![tx.now()],
+        &format!(
+            "SELECT {COLUMNS} FROM job_schedule WHERE next_slot_at <= ?1 AND (?2 = 0 OR kind = 'system')
+             ORDER BY next_slot_at, name LIMIT {BATCH}"
+        ),
+        params![tx.now(), resting],
         ScheduleRow::from_row,
     )
 }

@@ -31,6 +31,9 @@ const STATE: &str = "CASE
     WHEN active = 1 THEN 'active' WHEN run_at > ?1 THEN 'delayed' ELSE 'waiting' END";
 
 impl JobState {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Waiting, Self::Delayed, Self::Active, Self::Completed, Self::Failed];
+
     /// The name on the wire.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -44,9 +47,7 @@ impl JobState {
 
     /// The state with this name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Waiting, Self::Delayed, Self::Active, Self::Completed, Self::Failed]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 
     /// The condition that lets an index narrow the rows before the state is computed.
@@ -242,6 +243,16 @@ pub fn count_jobs(tx: &Tx<'_>) -> Result<JobCounts, Problem> {
         }
     }
     Ok(counts)
+}
+
+/// How many jobs of each name are in each state.
+pub fn count_by_name(tx: &Tx<'_>) -> Result<Vec<(String, JobState, u64)>, Problem> {
+    let sql = format!("SELECT name, {STATE} AS shown, count(*) AS n FROM job GROUP BY name, shown");
+    tx.query(&sql, params![tx.now()], |r| {
+        let shown: String = r.get("shown")?;
+        let state = JobState::parse(&shown).ok_or_else(|| Problem::internal(format!("job state {shown}")))?;
+        Ok((r.get("name")?, state, r.get("n")?))
+    })
 }
 
 /// A failed job gets one more attempt; its count goes on, and a failure of that one is final.

@@ -23,6 +23,7 @@ mod snapshot;
 mod tests;
 mod tx;
 mod value;
+mod work;
 mod writer;
 
 use std::path::{Path, PathBuf};
@@ -36,6 +37,7 @@ use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
 use crate::platform::faults::Faults;
+use crate::platform::metrics::Metrics;
 
 pub use connection::{Durability, Geometry};
 pub use error::is_unique_violation;
@@ -46,6 +48,8 @@ pub use snapshot::{find_damage, snapshot};
 pub use tx::{Row, Tx};
 pub use value::{FromValue, Json, ToValue, Value};
 pub use writer::WriterStats;
+use work::Work;
+use writer::Lane;
 
 /// How a database file is opened.
 #[derive(Debug, Clone)]
@@ -68,6 +72,8 @@ pub struct Options {
     pub geometry: Geometry,
     /// Points where a test makes the writer fail or the process die.
     pub faults: Arc<Faults>,
+    /// Where it counts how long callers wait, and what else the process does.
+    pub metrics: Metrics,
 }
 
 impl Options {
@@ -83,6 +89,7 @@ impl Options {
             durability: Durability::Full,
             geometry: Geometry::Plain,
             faults: Arc::default(),
+            metrics: Metrics::default(),
         }
     }
 }
@@ -106,6 +113,7 @@ struct Inner {
     ids: SharedIds,
     doorbell: Arc<Notify>,
     faults: Arc<Faults>,
+    metrics: Metrics,
 }
 
 impl std::fmt::Debug for Store {
@@ -139,6 +147,7 @@ impl Store {
                 idle_fold: options.idle_fold,
                 doorbell: Arc::clone(&doorbell),
                 faults: Arc::clone(&options.faults),
+                metrics: options.metrics.clone(),
             },
         )?;
         let readers = match options.max.saturating_sub(1) {
@@ -157,6 +166,7 @@ impl Store {
                 ids,
                 doorbell,
                 faults: Arc::clone(&options.faults),
+                metrics: options.metrics.clone(),
             }),
         })
     }
@@ -181,6 +191,7 @@ impl Store {
                 ids,
                 doorbell: Arc::default(),
                 faults: Arc::default(),
+                metrics: options.metrics,
             }),
         })
     }
@@ -193,13 +204,9 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
-        self.check_open()?;
-        match &self.inner.readers {
-            Some(readers) => {
-                readers.run(self.inner.clock.clone(), self.inner.ids.clone(), f).await
-            }
-            None => self.writer()?.read(f).await,
-        }
+        let (work, slot) = work::once(f);
+        self.run_read(work).await?;
+        slot.take()
     }
 
     /// Like [`Store::read`], and when every reader is taken, on the writer between two batches.
@@ -211,16 +218,9 @@ impl Store {
         T: Send + 'static,
         F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
-        self.check_open()?;
-        if let Some(readers) = &self.inner.readers
-            && let Some(permit) = readers.try_permit()
-        {
-            return readers.run_with(permit, self.inner.clock.clone(), self.inner.ids.clone(), f).await;
-        }
-        match (&self.inner.writer, &self.inner.readers) {
-            (None, Some(readers)) => readers.run(self.inner.clock.clone(), self.inner.ids.clone(), f).await,
-            _ => self.writer()?.read(f).await,
-        }
+        let (work, slot) = work::once(f);
+        self.run_read_first(work).await?;
+        slot.take()
     }
 
     /// Runs `f` on the writer in a transaction of its own and answers after the COMMIT.
@@ -231,8 +231,9 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
-        self.check_open()?;
-        self.writer()?.write(writer::Lane::Request, f).await
+        let (work, slot) = work::repeatable(f);
+        self.run_write(Lane::Request, work).await?;
+        slot.take()
     }
 
     /// Like [`Store::write`], behind every waiting request; for background jobs.
@@ -241,8 +242,35 @@ impl Store {
         T: Send + 'static,
         F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
     {
+        let (work, slot) = work::repeatable(f);
+        self.run_write(Lane::Background, work).await?;
+        slot.take()
+    }
+
+    async fn run_read(&self, work: Work) -> Result<(), Problem> {
         self.check_open()?;
-        self.writer()?.write(writer::Lane::Background, f).await
+        match &self.inner.readers {
+            Some(readers) => readers.run(self.inner.clock.clone(), self.inner.ids.clone(), work).await,
+            None => self.writer()?.run(Lane::Read, work).await,
+        }
+    }
+
+    async fn run_read_first(&self, work: Work) -> Result<(), Problem> {
+        self.check_open()?;
+        if let Some(readers) = &self.inner.readers
+            && let Some(permit) = readers.try_permit()
+        {
+            return readers.run_with(permit, self.inner.clock.clone(), self.inner.ids.clone(), work).await;
+        }
+        match (&self.inner.writer, &self.inner.readers) {
+            (None, Some(readers)) => readers.run(self.inner.clock.clone(), self.inner.ids.clone(), work).await,
+            _ => self.writer()?.run(Lane::Read, work).await,
+        }
+    }
+
+    async fn run_write(&self, lane: Lane, work: Work) -> Result<(), Problem> {
+        self.check_open()?;
+        self.writer()?.run(lane, work).await
     }
 
     /// Folds the WAL into the file before the next batch, so that the file shrinks by what was given
@@ -293,6 +321,11 @@ impl Store {
     /// The fault points of the process it belongs to.
     pub fn faults(&self) -> &Faults {
         &self.inner.faults
+    }
+
+    /// What the process it belongs to counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
     }
 
     /// Whether it still takes work.

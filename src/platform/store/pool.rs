@@ -16,10 +16,12 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::connection::{self, Durability};
 use super::readonly::{self, Opening};
 use super::tx::Tx;
+use super::work::Work;
 use super::{Options, error};
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
+use crate::platform::metrics::{Metrics, Stopwatch};
 
 /// Figures of the pool; the writer counts as one connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -85,6 +87,7 @@ pub(super) struct Readers {
     timeout: Duration,
     waiting: AtomicU32,
     timeouts: AtomicU64,
+    metrics: Metrics,
 }
 
 impl Readers {
@@ -114,25 +117,24 @@ impl Readers {
             timeout: options.acquire_timeout,
             waiting: AtomicU32::new(0),
             timeouts: AtomicU64::new(0),
+            metrics: options.metrics.clone(),
         }
     }
 
-    pub(super) async fn run<T, F>(&self, clock: SharedClock, ids: SharedIds, f: F) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
-    {
+    pub(super) async fn run(&self, clock: SharedClock, ids: SharedIds, work: Work) -> Result<(), Problem> {
         let permit = {
             let _waits = Waits::start(&self.waiting);
-            let acquire = Arc::clone(&self.gate).acquire_owned();
-            if let Ok(permit) = tokio::time::timeout(self.timeout, acquire).await {
+            let (began, acquire) = (Stopwatch::start(), Arc::clone(&self.gate).acquire_owned());
+            let acquired = tokio::time::timeout(self.timeout, acquire).await;
+            self.metrics.waited("read", began.seconds());
+            if let Ok(permit) = acquired {
                 permit.map_err(|_| Problem::unavailable("Tenure is shutting down.", 5))?
             } else {
                 self.timeouts.fetch_add(1, Ordering::Relaxed);
                 return Err(pool_out(self.timeout));
             }
         };
-        self.run_with(permit, clock, ids, f).await
+        self.run_with(permit, clock, ids, work).await
     }
 
     /// A permit, if a reader is free right now.
@@ -141,28 +143,24 @@ impl Readers {
     }
 
     /// Like [`Readers::run`], with a permit in hand.
-    pub(super) async fn run_with<T, F>(
+    pub(super) async fn run_with(
         &self,
         permit: OwnedSemaphorePermit,
         clock: SharedClock,
         ids: SharedIds,
-        f: F,
-    ) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
-    {
+        mut work: Work,
+    ) -> Result<(), Problem> {
         let pool = self.pool.clone();
         let timeout = self.timeout;
-        let work = move || {
+        let reading = move || {
             let _permit = permit;
             let conn = pool.get().map_err(|e| {
                 tracing::warn!(error = %e, "no database connection could be opened");
                 pool_out(timeout)
             })?;
-            in_snapshot(&conn, &clock, &ids, f)
+            in_snapshot(&conn, &clock, &ids, &mut work)
         };
-        tokio::task::spawn_blocking(work)
+        tokio::task::spawn_blocking(reading)
             .await
             .map_err(|e| Problem::internal(format!("a read ended early: {e}")))?
     }
@@ -182,15 +180,15 @@ impl Readers {
 }
 
 /// One reader's view of one consistent state.
-pub(super) fn in_snapshot<T>(
+pub(super) fn in_snapshot(
     conn: &Connection,
     clock: &SharedClock,
     ids: &SharedIds,
-    f: impl FnOnce(&Tx<'_>) -> Result<T, Problem>,
-) -> Result<T, Problem> {
+    work: &mut Work,
+) -> Result<(), Problem> {
     conn.execute_batch("BEGIN DEFERRED").map_err(|e| error::from_sqlite(&e, "BEGIN"))?;
-    let tx = Tx::new(conn, clock.now(), ids.as_ref());
-    let result = tx.enter(f);
+    let tx = Tx::new(conn, clock.as_ref(), ids.as_ref());
+    let result = tx.enter(work);
     // Nothing was written, so ending the snapshot either way is the same.
     if let Err(e) = conn.execute_batch("COMMIT") {
         tracing::warn!(error = %e, "a read transaction did not end");

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 use super::error::{from_sqlite, statement_problem};
 use super::journal::Draft;
 use super::value::{FromValue, Value, column_problem};
+use crate::base::clock::Clock;
 use crate::base::id::{Ids, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -29,6 +30,7 @@ pub(super) type AfterCommit = Box<dyn FnOnce() + Send>;
 pub struct Tx<'c> {
     conn: &'c Connection,
     now: Timestamp,
+    clock: &'c dyn Clock,
     ids: &'c dyn Ids,
     drafts: RefCell<Vec<Draft>>,
     after: RefCell<Vec<AfterCommit>>,
@@ -42,8 +44,9 @@ impl std::fmt::Debug for Tx<'_> {
 }
 
 impl<'c> Tx<'c> {
-    pub(super) fn new(conn: &'c Connection, now: Timestamp, ids: &'c dyn Ids) -> Self {
-        Self { conn, now, ids, drafts: RefCell::default(), after: RefCell::default(), doorbell: None }
+    pub(super) fn new(conn: &'c Connection, clock: &'c dyn Clock, ids: &'c dyn Ids) -> Self {
+        let now = clock.now();
+        Self { conn, now, clock, ids, drafts: RefCell::default(), after: RefCell::default(), doorbell: None }
     }
 
     /// The same transaction, able to ring its store's doorbell.
@@ -81,6 +84,17 @@ impl<'c> Tx<'c> {
     /// The transaction's instant.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// How far the clock has left a steady one, in milliseconds. It is read when it is asked for, after
+    /// [`Tx::now`]: what moved that instant is in it.
+    pub fn drift_ms(&self) -> i64 {
+        self.clock.drift_ms()
+    }
+
+    /// Takes a drift of the clock for right, at once and whether this transaction commits or not.
+    pub fn accept_drift(&self, drift_ms: i64) {
+        self.clock.accept_drift(drift_ms);
     }
 
     /// A new id of the wanted type.

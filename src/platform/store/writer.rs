@@ -23,10 +23,12 @@ use super::error::{from_sqlite, is_sync_failure};
 use super::journal::{Draft, Journal};
 use super::pool::in_snapshot;
 use super::tx::{AfterCommit, Tx};
+use super::work::Work;
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
 use crate::platform::faults::Faults;
+use crate::platform::metrics::{Metrics, Stopwatch};
 
 /// A batch ends at this many closures …
 const BATCH_CLOSURES: usize = 256;
@@ -40,6 +42,8 @@ const QUEUE_LIMIT: usize = 8192;
 pub(super) enum Lane {
     Request,
     Background,
+    /// A read, when there is no reader.
+    Read,
 }
 
 pub(super) struct Setup {
@@ -50,6 +54,7 @@ pub(super) struct Setup {
     pub(super) idle_fold: Duration,
     pub(super) doorbell: Arc<Notify>,
     pub(super) faults: Arc<Faults>,
+    pub(super) metrics: Metrics,
 }
 
 /// What the writer did since the start.
@@ -66,33 +71,22 @@ pub struct WriterStats {
     pub largest_batch: u64,
 }
 
-/// A closure with its way back, type-erased.
-trait Unit: Send {
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), Problem>;
-    fn finish(self: Box<Self>, outcome: Result<(), Problem>);
-    fn abandoned(&self) -> bool;
+/// A closure with its way back.
+struct Unit {
+    work: Work,
+    reply: oneshot::Sender<Result<(), Problem>>,
 }
 
-struct Typed<T, F> {
-    f: F,
-    value: Option<T>,
-    reply: oneshot::Sender<Result<T, Problem>>,
-}
-
-impl<T: Send, F: Fn(&Tx<'_>) -> Result<T, Problem> + Send> Unit for Typed<T, F> {
+impl Unit {
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), Problem> {
-        self.value = None;
-        self.value = Some(tx.enter(&self.f)?);
-        Ok(())
+        tx.enter(&mut self.work)
     }
 
-    fn finish(self: Box<Self>, outcome: Result<(), Problem>) {
-        let Self { value, reply, .. } = *self;
-        let answer = outcome.and_then(|()| {
-            value.ok_or_else(|| Problem::internal("a write was answered before it ran"))
-        });
+    fn finish(self, outcome: Result<(), Problem>) {
+        // What the closure holds is gone before its caller goes on.
+        drop(self.work);
         // A caller that went away does not want the answer.
-        let _ = reply.send(answer);
+        let _ = self.reply.send(outcome);
     }
 
     fn abandoned(&self) -> bool {
@@ -101,8 +95,9 @@ impl<T: Send, F: Fn(&Tx<'_>) -> Result<T, Problem> + Send> Unit for Typed<T, F> 
 }
 
 struct Waiting {
-    unit: Box<dyn Unit>,
+    unit: Unit,
     deadline: Instant,
+    since: Stopwatch,
 }
 
 #[derive(Default)]
@@ -166,39 +161,10 @@ impl Writer {
         Ok(Self { shared, timeout, ended: Mutex::new(Some(ended)) })
     }
 
-    pub(super) async fn write<T, F>(&self, lane: Lane, f: F) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
-    {
-        self.submit(f, move |queue, waiting| match lane {
-            Lane::Request => queue.requests.push_back(waiting),
-            Lane::Background => queue.background.push_back(waiting),
-        })
-        .await
-    }
-
-    pub(super) async fn read<T, F>(&self, f: F) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: FnOnce(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
-    {
-        // A read runs exactly once, so a closure that can be called once is enough.
-        let once = Mutex::new(Some(f));
-        let run = move |tx: &Tx<'_>| {
-            let f = once.lock().unwrap_or_else(PoisonError::into_inner).take();
-            f.ok_or_else(|| Problem::internal("a read was run twice"))?(tx)
-        };
-        self.submit(run, |queue, waiting| queue.reads.push_back(waiting)).await
-    }
-
-    async fn submit<T, F>(&self, f: F, put: impl FnOnce(&mut Queue, Waiting)) -> Result<T, Problem>
-    where
-        T: Send + 'static,
-        F: Fn(&Tx<'_>) -> Result<T, Problem> + Send + 'static,
-    {
+    /// Waits in `lane`, runs, and answers after the COMMIT.
+    pub(super) async fn run(&self, lane: Lane, work: Work) -> Result<(), Problem> {
         let (reply, answer) = oneshot::channel();
-        let unit = Box::new(Typed { f, value: None, reply });
+        let unit = Unit { work, reply };
         {
             let mut queue = self.shared.lock();
             if queue.closing {
@@ -207,7 +173,12 @@ impl Writer {
             if queue.len() >= QUEUE_LIMIT {
                 return Err(Problem::unavailable("Too many changes are waiting to be written.", 1));
             }
-            put(&mut queue, Waiting { unit, deadline: deadline(self.timeout) });
+            let waiting = Waiting { unit, deadline: deadline(self.timeout), since: Stopwatch::start() };
+            match lane {
+                Lane::Request => queue.requests.push_back(waiting),
+                Lane::Background => queue.background.push_back(waiting),
+                Lane::Read => queue.reads.push_back(waiting),
+            }
         }
         self.shared.wake.notify_one();
         answer.await.map_err(|_| Problem::internal("the writer ended before it answered"))?
@@ -271,7 +242,7 @@ fn passed(deadline: Instant) -> bool {
 
 /// A closure of the batch that ran, with how it went.
 struct Ran {
-    unit: Box<dyn Unit>,
+    unit: Unit,
     outcome: Result<(), Problem>,
 }
 
@@ -383,9 +354,7 @@ impl Worker {
             let result = self
                 .query_only(true)
                 .and_then(|()| {
-                    in_snapshot(&self.conn, &self.setup.clock, &self.setup.ids, |tx| {
-                        waiting.unit.run(tx)
-                    })
+                    in_snapshot(&self.conn, &self.setup.clock, &self.setup.ids, &mut waiting.unit.work)
                 });
             let back = self.query_only(false);
             waiting.unit.finish(result.and(back));
@@ -418,7 +387,7 @@ impl Worker {
     }
 
     /// The next closure whose caller still waits for it.
-    fn next(&self) -> Option<Box<dyn Unit>> {
+    fn next(&self) -> Option<Unit> {
         loop {
             let waiting = self.shared.lock().next_write()?;
             if waiting.unit.abandoned() {
@@ -432,7 +401,9 @@ impl Worker {
         }
     }
 
+    /// Whether its caller waited too long; how long it was is counted either way.
     fn refuse_late(&self, waiting: &Waiting) -> bool {
+        self.setup.metrics.waited("write", waiting.since.seconds());
         let late = passed(waiting.deadline);
         if late {
             self.shared.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -441,8 +412,8 @@ impl Worker {
     }
 
     /// Runs one closure in its savepoint. `Err` when the transaction itself is gone.
-    fn run_one(&self, mut unit: Box<dyn Unit>, batch: &mut Batch) -> Result<(), Problem> {
-        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref())
+    fn run_one(&self, mut unit: Unit, batch: &mut Batch) -> Result<(), Problem> {
+        let tx = Tx::new(&self.conn, self.setup.clock.as_ref(), self.setup.ids.as_ref())
             .with_doorbell(&self.setup.doorbell);
         let outcome = self
             .exec_cached("SAVEPOINT one")
@@ -515,7 +486,7 @@ impl Worker {
         let Some(journal) = &self.setup.journal else {
             return Err(Problem::internal("an entry was staged in a store without a journal"));
         };
-        let tx = Tx::new(&self.conn, self.setup.clock.now(), self.setup.ids.as_ref());
+        let tx = Tx::new(&self.conn, self.setup.clock.as_ref(), self.setup.ids.as_ref());
         tx.enter(|tx| journal.append(tx, drafts))?;
         Ok(tx.into_effects().1)
     }

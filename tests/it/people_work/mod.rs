@@ -18,7 +18,7 @@ use tenure::base::clock::Clock as _;
 use tenure::config::{Config, Reader};
 use tenure::platform::clock::ShiftedClock;
 
-use crate::support::{eventually, free_port, http};
+use crate::support::{eventually, free_port, http, outbox};
 
 /// A server with the people of the demo.
 pub struct World {
@@ -118,27 +118,13 @@ impl World {
 
     /// The mail in the outbox whose decoded text has all these words, once it is there.
     async fn mail(&self, words: &[&str]) -> String {
-        let folder = self.dir.path().join("data/outbox");
-        eventually(&format!("there is a mail with {words:?}"), PATIENCE, || {
-            let found = mails_in(&folder).into_iter().find(|text| words.iter().all(|w| text.contains(w)));
-            async move { found }
-        })
-        .await
+        outbox::mail(&self.dir.path().join("data/outbox"), words).await
     }
 
     /// The token of the newest link to this address.
     async fn token_for(&self, address: &str) -> String {
-        let mail = self.mail(&[address, "/i/"]).await;
-        let (_, rest) = mail.split_once("/i/").expect("a link");
-        rest.chars().take_while(char::is_ascii_hexdigit).collect()
+        outbox::token_for(&self.dir.path().join("data/outbox"), address).await
     }
-}
-
-/// The mails of an outbox, decoded as far as the tests need it.
-fn mails_in(folder: &Path) -> Vec<String> {
-    let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };
-    let files = entries.flatten().filter(|e| e.path().extension().is_some_and(|x| x == "eml"));
-    files.filter_map(|e| std::fs::read_to_string(e.path()).ok()).map(|t| t.replace("=\r\n", "").replace("=3D", "=")).collect()
 }
 
 /// An answer.

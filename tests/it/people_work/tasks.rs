@@ -184,3 +184,37 @@ async fn the_example_of_a_task_runs_to_its_end() {
     assert!(w.ada.told().await.contains(&"Your workplace is B-204".to_owned()));
     w.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tasks_are_counted_and_listed_by_how_they_stand() {
+    async fn listed(w: &World, path: &str) -> Vec<Value> {
+        w.rosa.get(path).await.ok(200)["items"].as_array().expect("items").clone()
+    }
+    let mut w = World::new().await;
+    let mut definition = offered(two());
+    definition["steps"][0]["config"]["dueHours"] = json!(1);
+    let workflow = w.published(definition).await;
+    for _ in 0..3 {
+        w.ada.start(&workflow, json!({})).await;
+    }
+    let all = listed(&w, "/api/tasks?mine=true").await;
+    w.rosa.act(&all[0], "claim", json!({})).await.ok(200);
+    w.rosa.act(&all[0], "hold", json!({ "reason": "the key" })).await.ok(200);
+    w.mona.act(&all[1], "claim", json!({})).await.ok(200);
+    let counts = |open, free, taken, held, overdue| {
+        json!({ "open": open, "free": free, "taken": taken, "held": held, "overdue": overdue })
+    };
+    assert_eq!(w.rosa.get("/api/tasks/counts?mine=true").await.ok(200), counts(2, 1, 1, 1, 0));
+    assert_eq!(w.admin.get("/api/tasks/counts").await.ok(200), counts(3, 1, 2, 1, 0));
+    assert_eq!(w.ada.get("/api/tasks/counts").await.ok(200), counts(3, 1, 2, 1, 0), "those of her runs");
+    for (which, items) in [("free", vec![&all[2]]), ("taken", vec![&all[0]]), ("held", vec![&all[0]]), ("overdue", vec![])] {
+        let found = listed(&w, &format!("/api/tasks?mine=true&which={which}")).await;
+        let ids = |all: &[Value]| all.iter().map(|t| t["id"].clone()).collect::<Vec<_>>();
+        assert_eq!(ids(&found), items.iter().map(|t| t["id"].clone()).collect::<Vec<_>>(), "{which}");
+    }
+    assert_eq!(w.rosa.get("/api/tasks?which=late").await.status, 422);
+    w.pass_and_sign_in(Duration::from_secs(3601)).await;
+    assert_eq!(w.rosa.get("/api/tasks/counts?mine=true").await.ok(200)["overdue"], 2);
+    assert_eq!(listed(&w, "/api/tasks?mine=true&which=overdue").await.len(), 2);
+    w.stop().await;
+}

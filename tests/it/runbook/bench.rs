@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tenure::app::Running;
 use tenure::app::demo::client::Client;
 use tenure::app::demo::organisation::create_people;
@@ -20,7 +20,7 @@ use tenure::features::access::documents::ops as documents;
 use tenure::features::access::roles::ops::{NewRole, create_role};
 use tenure::features::identity::people::store::list_people;
 use tenure::features::workflow::definitions::{self, Definition};
-use tenure::features::workflow::runs::{RunStatus, ops as runs, store as run_store};
+use tenure::features::workflow::runs::{Beginning, RunStatus, ops as runs, store as run_store};
 use tenure::params;
 use tenure::platform::clock::ManualClock;
 use tenure::platform::queue::schedule::get_schedule;
@@ -120,7 +120,7 @@ impl Bench {
             let definition: Definition = serde_json::from_value(call).expect("a definition");
             let draft = definitions::ops::create(tx, &by(), definition)?;
             let workflow = definitions::ops::publish(tx, &by(), &draft.id)?.id;
-            let run = runs::start(tx, &by(), &workflow, None, Map::new())?.id;
+            let run = runs::start(tx, &by(), &workflow, Beginning::default())?.id;
             // Its worker died on the way.
             tx.execute("DELETE FROM job WHERE name = 'advance-run'", params![])?;
             tx.execute("UPDATE run SET updated_at = ?2 WHERE id = ?1", params![run, updated_at])?;
@@ -144,7 +144,7 @@ impl Bench {
     pub(super) async fn assignment(&self, expires_at: Option<Timestamp>, document: Option<Timestamp>) -> AssignmentId {
         create_people(&self.running.app.store, &self.running.app.identity.passwords).await.expect("people");
         self.write(move |tx| {
-            let person: PersonId = list_people(tx, None, None, 1)?.remove(0).id;
+            let person: PersonId = list_people(tx, None, None, None, 1)?.remove(0).id;
             let required = if document.is_some() { vec!["certificate".to_owned()] } else { Vec::new() };
             let role = create_role(
                 tx,

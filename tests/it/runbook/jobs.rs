@@ -14,8 +14,11 @@ use tenure::base::time::Timestamp;
 use tenure::features::access::assignments::AssignmentState;
 use tenure::features::schedules::ops as schedules;
 use tenure::features::schedules::{Overlap, ScheduleDraft, read_when};
+use tenure::features::access::entitlements::ops::{NewEntitlement, create_entitlement};
+use tenure::features::access::entitlements::{Call, ListCall};
+use tenure::features::connectors::{Kind, NewConnector, ops::create_connector};
 use tenure::features::identity::people::store::get_person;
-use tenure::features::workflow::runs::{RunStatus, ops as runs};
+use tenure::features::workflow::runs::{Beginning, RunStatus, ops as runs};
 use tenure::features::workflow::{approvals, definitions};
 use tenure::params;
 use tenure::platform::clock::SystemClock;
@@ -27,8 +30,7 @@ use super::bench::{Bench, Mode, SOON, at, by, config, modes};
 use crate::support::eventually;
 
 /// Jobs of the runbook that a later part brings: the job, the runbook's words, the part.
-const LATER: [(&str, &str, &str); 3] = [
-    ("entitlement-reconciliation", "Reconcile entitlements with connectors", "access"),
+const LATER: [(&str, &str, &str); 2] = [
     ("audit-checkpoint", "Create signed audit checkpoint; file, s3 and siem stores", "audit"),
     ("deliver-scheduled-report", "Generate and email scheduled reports", "reports"),
 ];
@@ -237,6 +239,66 @@ async fn the_hourly_document_check_revokes_roles_with_expired_documents() {
     }
 }
 
+/// "`entitlement-reconciliation` | Daily 02:00 UTC | Reconcile entitlements with connectors": what a
+/// connector has and nobody was given is found.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_nightly_reconciliation_compares_entitlements_with_their_connectors() {
+    for mode in modes().await {
+        let bench = Bench::start(&mode, &[]).await;
+        let sealer = bench.running.app.connectors.secrets().clone();
+        bench
+            .write(move |tx| {
+                let new = NewConnector {
+                    name: "Directory".to_owned(),
+                    kind: Kind::Directory,
+                    config: json!({}),
+                    policy: Default::default(),
+                    mock: false,
+                    secrets: Default::default(),
+                };
+                let connector = create_connector(tx, &by(), new, &sealer)?.id;
+                for sql in [
+                    "INSERT INTO directory_account (connector_id, name, attributes, created_at) VALUES (?1, 'ghost', '{}', 0)",
+                    "INSERT INTO directory_group (connector_id, name, created_at) VALUES (?1, 'readers', 0)",
+                    "INSERT INTO directory_member (connector_id, group_name, account_name, added_at) VALUES (?1, 'readers', 'ghost', 0)",
+                ] {
+                    tx.execute(sql, params![connector])?;
+                }
+                let member = json!({ "account": "{{ person.attributes.uid }}", "group": "readers" });
+                let call = |command: &str| Call { command: command.to_owned(), params: member.clone() };
+                let new = NewEntitlement {
+                    name: "Readers".to_owned(),
+                    connector_id: connector,
+                    provision: call("add_member"),
+                    deprovision: call("remove_member"),
+                    check: Some(call("has_member")),
+                    list: Some(ListCall {
+                        command: "list_members".to_owned(),
+                        params: json!({ "group": "readers" }),
+                        key: "{{ provision.params.account }}".to_owned(),
+                        ignore_case: false,
+                    }),
+                    reconcile: Default::default(),
+                };
+                create_entitlement(tx, &by(), new)
+            })
+            .await;
+        bench.slot("entitlement-reconciliation", "2031-03-02T02:00:00Z").await;
+        let found = eventually("the reconciliation is over", SOON, || async {
+            let read = bench.read(|tx| {
+                let sql = "SELECT r.kind || ' ' || r.status || ' ' || i.account || ' ' || i.action || ' ' || i.state AS told
+                           FROM reconciliation r JOIN reconciliation_plan p ON p.reconciliation_id = r.id
+                           JOIN reconciliation_item i ON i.plan_no = p.no WHERE r.status <> 'running'";
+                tx.query_opt(sql, params![], |r| r.get::<String>("told"))
+            });
+            read.await
+        })
+        .await;
+        assert_eq!(found, "scheduled completed ghost adopt reported", "{}", mode.name);
+        bench.running.stop().await;
+    }
+}
+
 /// "`trigger-workflow` | Per-schedule cron | Start scheduled workflow runs".
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_workflow_is_started_by_its_own_schedule() {
@@ -280,7 +342,7 @@ async fn overdue(bench: &Bench, escalation: Value) -> ApprovalId {
                 "config": { "title": "Please", "approvers": [{ "person": ROSA }], "escalation": escalation } }] });
             let draft = definitions::ops::create(tx, &by(), serde_json::from_value(review).expect("a definition"))?;
             let workflow = definitions::ops::publish(tx, &by(), &draft.id)?.id;
-            runs::start(tx, &by(), &workflow, None, Map::new())?;
+            runs::start(tx, &by(), &workflow, Beginning::default())?;
             Ok(approvals::store::list_approvals(tx, &Default::default(), None, 1)?.remove(0).id)
         })
         .await

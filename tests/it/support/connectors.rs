@@ -8,7 +8,7 @@ use serde_json::Value;
 use tenure::base::access::Principal;
 use tenure::base::id::ConnectorId;
 use tenure::features::audit::AuditJournal;
-use tenure::features::connectors::{CallFailure, Connectors, Kind, NewConnector, ops};
+use tenure::features::connectors::{CallFailure, ConnectorSettings, Connectors, Kind, NewConnector, Policy, ops};
 use tenure::platform::clock::{SystemClock, SystemIds};
 use tenure::platform::outbound::{Outbound, OutboundSettings};
 use tenure::platform::secrets::SecretBox;
@@ -26,17 +26,22 @@ pub struct Bench {
 impl Bench {
     /// Loopback may be called; `ca_pem` is what `EXTRA_CA_FILE` holds.
     pub async fn start(ca_pem: Option<&str>) -> Self {
+        let outbound = OutboundSettings { allow_loopback: true, extra_ca_pem: ca_pem.map(|pem| pem.as_bytes().to_vec()) };
+        let allowed = ConnectorSettings { allow_mocks: true, ..ConnectorSettings::default() };
+        Self::with(Outbound::new(outbound).expect("the door opens"), allowed).await
+    }
+
+    /// With this way out and these programs and files.
+    pub async fn with(outbound: Outbound, settings: ConnectorSettings) -> Self {
+        tenure::app::install_crypto();
         let folder = tempfile::tempdir().expect("a folder");
         let mut options = Options::small(folder.path().join("tenure.db"));
         options.max = 4;
         let (clock, ids) = (Arc::new(SystemClock), Arc::new(SystemIds));
         let store = Store::open(&options, &MigrationSet::tenure(), clock, ids, Some(Arc::new(AuditJournal)))
             .expect("the store opens");
-        let settings =
-            OutboundSettings { allow_loopback: true, extra_ca_pem: ca_pem.map(|pem| pem.as_bytes().to_vec()) };
-        let outbound = Outbound::new(settings).expect("the door opens");
         let secrets = SecretBox::new("connector secrets", &[7; 32], None);
-        let connectors = Connectors::new(store.clone(), secrets, outbound.clone());
+        let connectors = Connectors::new(store.clone(), secrets, outbound.clone(), settings);
         Self { store, connectors, outbound, next: AtomicU64::new(0), _folder: folder }
     }
 
@@ -44,7 +49,7 @@ impl Bench {
     pub async fn connector(&self, kind: Kind, config: Value, secrets: &[(&str, &str)]) -> ConnectorId {
         let secrets: BTreeMap<_, _> = secrets.iter().map(|(n, s)| ((*n).to_owned(), (*s).to_owned())).collect();
         let name = format!("connector {}", self.number());
-        let new = NewConnector { name, kind, config, secrets };
+        let new = NewConnector { name, kind, config, policy: Policy::default(), mock: false, secrets };
         let sealer = self.connectors.secrets().clone();
         self.store
             .write(move |tx| ops::create_connector(tx, &Principal::system("test"), new.clone(), &sealer))

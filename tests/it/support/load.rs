@@ -239,7 +239,9 @@ pub async fn publish(base: &str, token: &str, service: &str, after: &[Value]) ->
         serde_json::from_str::<Value>(&text).expect("JSON")
     };
     let config = json!({ "baseUrl": service, "auth": "none" });
-    post("/api/connectors", json!({ "name": "Slow service", "kind": "http", "config": config })).await;
+    // Eight at a time would be fewer a second than the load asks for, and what waits would pile up.
+    let policy = json!({ "maxConcurrent": 64 });
+    post("/api/connectors", json!({ "name": "Slow service", "kind": "http", "config": config, "policy": policy })).await;
     let call = json!({ "connector": "Slow service", "command": "request",
                        "params": { "method": "POST", "path": "/work/{{ vars.number }}" } });
     let next = after.first().map_or("end", |s| s["id"].as_str().expect("an id"));

@@ -1,14 +1,19 @@
 //! What the tests share: the real binary as a process, waiting for facts.
 
+pub mod authority;
 pub mod connectors;
 pub mod counter;
+pub mod databases;
 pub mod queue;
 pub mod redis;
 pub mod load;
 pub mod office;
+pub mod outbox;
 pub mod people;
+pub mod scim;
 pub mod slapd;
 pub mod stage;
+pub mod systems;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

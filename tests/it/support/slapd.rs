@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use super::authority::write_certificates;
 
 /// The suffix.
 pub const BASE_DN: &str = "dc=example,dc=org";
@@ -14,6 +14,14 @@ pub const BASE_DN: &str = "dc=example,dc=org";
 pub const ADMIN_DN: &str = "cn=admin,dc=example,dc=org";
 /// Their password: that of the sample directory, so that the demo can be pointed here.
 pub const ADMIN_PASSWORD: &str = tenure::app::demo::slapd::PASSWORD;
+
+/// What accounts of Active Directory have, as far as Tenure uses it; entries may have it by `adAccount`.
+const ACTIVE_DIRECTORY: &str = "\
+attributetype ( 1.2.840.113556.1.4.8 NAME 'userAccountControl' EQUALITY integerMatch \
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.27 SINGLE-VALUE )\n\
+attributetype ( 1.2.840.113556.1.4.90 NAME 'unicodePwd' EQUALITY octetStringMatch \
+  SYNTAX 1.3.6.1.4.1.1466.115.121.1.40 SINGLE-VALUE )\n\
+objectclass ( 1.3.6.1.4.1.4203.666.100 NAME 'adAccount' SUP top AUXILIARY MAY ( userAccountControl $ unicodePwd ) )\n";
 
 /// A running server with `ou=people`, `ou=groups` and the group `cn=researchers`; ends when dropped.
 pub struct Slapd {
@@ -25,23 +33,30 @@ pub struct Slapd {
     /// The private CA in PEM, when it was started with TLS.
     pub ca_pem: Option<String>,
     folder: tempfile::TempDir,
+    config: PathBuf,
+    listen: String,
 }
 
 impl Slapd {
     /// A server without TLS.
     pub async fn start() -> Self {
-        Self::start_with(false).await
+        Self::start_with(false, None).await
+    }
+
+    /// A server that gives nobody but its administrator more than `most` entries for a search.
+    pub async fn start_limited(most: u32) -> Self {
+        Self::start_with(false, Some(most)).await
     }
 
     /// A server that speaks `ldaps://` and StartTLS too, with a certificate of a private CA.
     pub async fn start_tls() -> Self {
-        Self::start_with(true).await
+        Self::start_with(true, None).await
     }
 
-    async fn start_with(tls: bool) -> Self {
+    async fn start_with(tls: bool, most: Option<u32>) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let ca_pem = tls.then(|| write_certificates(folder.path()));
-        let config = write_config(folder.path(), tls);
+        let config = write_config(folder.path(), tls, most);
         add_tree(folder.path(), &config);
         let url = format!("ldap://127.0.0.1:{}", free_port());
         let tls_url = tls.then(|| format!("ldaps://localhost:{}", free_port()));
@@ -49,17 +64,22 @@ impl Slapd {
             Some(tls_url) => format!("{url} {}", tls_url.replace("localhost", "127.0.0.1")),
             None => url.clone(),
         };
-        let child = Command::new(program())
-            .args(["-d", "stats", "-h", &listen, "-f"])
-            .arg(&config)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(fs::File::create(folder.path().join("slapd.log")).expect("a log file"))
-            .spawn()
-            .expect("slapd starts");
-        let mut server = Self { child, url, tls_url, ca_pem, folder };
+        let child = launch(folder.path(), &config, &listen);
+        let mut server = Self { child, url, tls_url, ca_pem, folder, config, listen };
         server.wait().await;
         server
+    }
+
+    /// Ends it at once; what it has stays.
+    pub fn stop(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
+    }
+
+    /// Starts it at the same address with what it had.
+    pub async fn start_again(&mut self) {
+        self.child = launch(self.folder.path(), &self.config, &self.listen);
+        self.wait().await;
     }
 
     /// How often the server carried `operation` (`ADD`, `DEL`) out on the entry `dn`, by its own log: what
@@ -119,6 +139,18 @@ impl Drop for Slapd {
     }
 }
 
+fn launch(folder: &Path, config: &Path, listen: &str) -> Child {
+    let log = fs::OpenOptions::new().create(true).append(true).open(folder.join("slapd.log"));
+    Command::new(program())
+        .args(["-d", "stats", "-h", listen, "-f"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log.expect("a log file"))
+        .spawn()
+        .expect("slapd starts")
+}
+
 fn program() -> &'static Path {
     ["/usr/sbin/slapd", "/usr/lib/openldap/slapd", "/usr/libexec/slapd"]
         .iter()
@@ -131,19 +163,23 @@ fn free_port() -> u16 {
     TcpListener::bind(("127.0.0.1", 0)).and_then(|l| l.local_addr()).expect("a free port").port()
 }
 
-fn write_config(folder: &Path, tls: bool) -> PathBuf {
+fn write_config(folder: &Path, tls: bool, most: Option<u32>) -> PathBuf {
     let data = folder.join("data");
     fs::create_dir(&data).expect("a data folder");
     let mut text = String::new();
     for schema in ["core", "cosine", "inetorgperson", "nis"] {
         text += &format!("include /etc/ldap/schema/{schema}.schema\n");
     }
+    text += ACTIVE_DIRECTORY;
     text += "modulepath /usr/lib/ldap\nmoduleload back_mdb\n";
     text += &format!("pidfile {}\n", folder.join("slapd.pid").display());
     if tls {
         for (name, file) in [("File", "server.pem"), ("KeyFile", "server.key")] {
             text += &format!("TLSCertificate{name} {}\n", folder.join(file).display());
         }
+    }
+    if let Some(most) = most {
+        text += &format!("sizelimit size={most} size.prtotal={most}\n");
     }
     text += &format!(
         "database mdb\nmaxsize 67108864\nsuffix \"{BASE_DN}\"\nrootdn \"{ADMIN_DN}\"\nrootpw {ADMIN_PASSWORD}\ndirectory {}\n",
@@ -171,19 +207,4 @@ fn add_tree(folder: &Path, config: &Path) {
         .output()
         .expect("slapadd runs");
     assert!(output.status.success(), "slapadd: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Writes the server's certificate and key; answers the CA's certificate in PEM.
-fn write_certificates(folder: &Path) -> String {
-    let ca_key = KeyPair::generate().expect("a key");
-    let mut ca = CertificateParams::new(Vec::new()).expect("parameters");
-    ca.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let ca_pem = ca.self_signed(&ca_key).expect("a CA").pem();
-    let issuer = Issuer::new(ca, ca_key);
-    let key = KeyPair::generate().expect("a key");
-    let server = CertificateParams::new(vec!["localhost".to_owned()]).expect("parameters");
-    let server_pem = server.signed_by(&key, &issuer).expect("a certificate").pem();
-    fs::write(folder.join("server.pem"), server_pem).expect("written");
-    fs::write(folder.join("server.key"), key.serialize_pem()).expect("written");
-    ca_pem
 }

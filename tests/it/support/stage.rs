@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tenure::app::Running;
 use tenure::app::demo::client::Client;
 use tenure::app::demo::organisation::create_people;
-use tenure::app::demo::story::{ADA, ADMIN, MONA, PASSWORD, ROSA};
+use tenure::app::demo::story::{ADA, ADMIN, MONA, PASSWORD, ROSA, WORKFLOW};
 use tenure::base::access::{Principal, SystemRole};
 use tenure::base::clock::Clock as _;
 use tenure::base::id::PersonId;
@@ -16,8 +16,8 @@ use tenure::config::{Config, Reader};
 use tenure::features::identity::{accounts, people};
 use tenure::platform::clock::ShiftedClock;
 
-use super::counter::Counter;
-use super::{eventually, free_port, http};
+use super::systems::System;
+use super::{eventually, free_port, http, outbox};
 
 /// Decides beside Rosa.
 pub const BO: &str = "bo@example.org";
@@ -30,9 +30,11 @@ pub const BEGIN: &str = "2031-03-01T12:00:00Z";
 pub struct Stage {
     pub running: Running,
     pub clock: Arc<ShiftedClock>,
-    /// Takes members.
-    pub badges: Counter,
-    _folder: tempfile::TempDir,
+    /// Who has a badge, and for which doors.
+    pub badges: System,
+    /// Who has a mailbox.
+    pub mails: System,
+    folder: tempfile::TempDir,
 }
 
 impl Stage {
@@ -50,7 +52,7 @@ impl Stage {
         let clock = Arc::new(ShiftedClock::default());
         clock.set(BEGIN.parse().expect("an instant"));
         let running = tenure::app::start(config, clock.clone()).await.expect("starts");
-        let stage = Self { running, clock, badges: Counter::start().await, _folder: folder };
+        let stage = Self { running, clock, badges: System::start().await, mails: System::start().await, folder };
         stage.people().await;
         stage.systems().await;
         stage
@@ -88,10 +90,24 @@ impl Stage {
         let admin = self.sign_in(ADMIN).await;
         let directory = json!({ "name": "Staff directory", "kind": "directory", "config": { "createMissing": true } });
         let directory = admin.post("/api/connectors", directory).await.expect("a connector");
-        for name in ["Badge system", "Mail system"] {
-            let config = json!({ "baseUrl": self.badges.url, "auth": "none" });
-            admin.post("/api/connectors", json!({ "name": name, "kind": "http", "config": config })).await.expect("a connector");
+        let mut connected = Vec::new();
+        for (name, system) in [("Badge system", &self.badges), ("Mail system", &self.mails)] {
+            let config = json!({ "baseUrl": system.url, "auth": "none" });
+            let body = json!({ "name": name, "kind": "http", "config": config });
+            connected.push(admin.post("/api/connectors", body).await.expect("a connector")["id"].clone());
         }
+        let request = |method: &str, more: Value| {
+            let mut params = json!({ "method": method, "path": "/contractors/{{ person.attributes.uid }}" });
+            params.as_object_mut().expect("an object").extend(more.as_object().cloned().unwrap_or_default());
+            json!({ "command": "request", "params": params })
+        };
+        let badge = json!({
+            "name": "Badge of a contractor", "connectorId": connected[0],
+            "provision": request("PUT", Value::Null),
+            "deprovision": request("DELETE", Value::Null),
+            "check": request("GET", json!({ "presentStatus": [200], "absentStatus": [404] })),
+        });
+        let badge = admin.post("/api/entitlements", badge).await.expect("an entitlement");
         let member = json!({ "account": "{{ person.attributes.uid }}", "group": "workspace" });
         let entitlement = json!({
             "name": "Workspace group", "connectorId": directory["id"],
@@ -100,11 +116,15 @@ impl Stage {
             "check": { "command": "has_member", "params": member },
         });
         let entitlement = admin.post("/api/entitlements", entitlement).await.expect("an entitlement");
-        for (name, entitlements) in
-            [("Research Workspace", json!([entitlement["id"]])), ("Contractor", json!([])), ("Emergency Operator", json!([]))]
-        {
+        let genome = ["data-use-agreement", "training-certificate"];
+        for (name, entitlements, documents) in [
+            ("Research Workspace", json!([entitlement["id"]]), json!([])),
+            ("Contractor", json!([badge["id"]]), json!([])),
+            ("Emergency Operator", json!([]), json!([])),
+            (WORKFLOW, json!([badge["id"]]), json!(genome)),
+        ] {
             let role = json!({ "name": name, "description": "", "ownerId": admin.person,
-                "entitlementIds": entitlements, "requiredDocumentTypes": [] });
+                "entitlementIds": entitlements, "requiredDocumentTypes": documents });
             admin.post("/api/roles", role).await.expect("a role");
         }
     }
@@ -171,6 +191,56 @@ impl Stage {
         who.post(&format!("/api/approvals/{id}/decide"), body).await.expect("decides")
     }
 
+    /// Starts a run about somebody else; answers its id.
+    pub async fn begin_about(&self, who: &Client, workflow: &str, subject: &str, input: Value) -> String {
+        let body = json!({ "subjectId": subject, "input": input });
+        let run = who.post(&format!("/api/workflows/{workflow}/start"), body).await.expect("starts");
+        run["id"].as_str().expect("an id").to_owned()
+    }
+
+    /// An event from outside; answers the run that it starts.
+    pub async fn event(&self, event: &str, payload: Value) -> String {
+        let body = json!({ "event": event, "key": "4711", "payload": payload });
+        let answer = self.mona().await.post("/api/workflow-events", body).await.expect("is taken");
+        assert_eq!(answer["kept"], false, "{answer}");
+        answer["started"][0].as_str().expect("a run").to_owned()
+    }
+
+    /// The steps that a run went through, each but the end with its outcome: `grant success`, `done`.
+    pub async fn path(&self, run: &str) -> Vec<String> {
+        let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+        let called = |s: &Value| match (s["type"] == "end", text(&s["stepId"])) {
+            (true, id) => id,
+            (false, id) => format!("{id} {}", text(&s["outcome"])),
+        };
+        self.steps(run).await.iter().map(called).collect()
+    }
+
+    /// The steps that a run went through, in order.
+    pub async fn steps(&self, run: &str) -> Vec<Value> {
+        self.sign_in(ADMIN).await.list(&format!("/api/runs/{run}/steps")).await.expect("a list")
+    }
+
+    /// Retires a role: it is not granted from now on.
+    pub async fn retire(&self, role: &str) {
+        let admin = self.sign_in(ADMIN).await;
+        let all = admin.list("/api/roles?limit=200").await.expect("a list");
+        let id = all.iter().find(|r| r["name"] == role).and_then(|r| r["id"].as_str()).expect("a role");
+        admin.post(&format!("/api/roles/{id}/retire"), json!({})).await.expect("is retired");
+    }
+
+    /// The one task that waits for somebody.
+    pub async fn task(&self, who: &Client) -> Value {
+        let all = who.list("/api/tasks?mine=true").await.expect("a list");
+        assert_eq!(all.len(), 1, "{all:?}");
+        all[0].clone()
+    }
+
+    /// The token of the link in the mail to this address, once it is there.
+    pub async fn token_for(&self, address: &str) -> String {
+        outbox::token_for(&self.folder.path().join("data/outbox"), address).await
+    }
+
     /// Moves the clock on.
     pub fn pass(&self, time: Duration) {
         self.clock.set(self.clock.now().plus(time));
@@ -181,6 +251,17 @@ impl Stage {
         let who = self.sign_in(email).await;
         let all = who.list("/api/notifications?limit=200").await.expect("a list");
         all.iter().filter_map(|n| n["subject"].as_str().map(str::to_owned)).collect()
+    }
+
+    /// Waits until a person was told of this so many times.
+    pub async fn told_of(&self, email: &str, subject: &str, times: usize) {
+        let who = self.sign_in(email).await;
+        let what = format!("{email} was told {times} times: {subject}");
+        eventually(&what, Duration::from_secs(20), || async {
+            let all = who.list("/api/notifications?limit=200").await.ok()?;
+            (all.iter().filter(|n| n["subject"] == subject).count() == times).then_some(())
+        })
+        .await;
     }
 
     /// What a command of the directory answers.
@@ -205,6 +286,31 @@ impl Stage {
         let all = admin.list("/api/assignments?limit=200").await.expect("a list");
         all.into_iter().filter(|a| a["role"]["name"] == role && a["state"] == "active").collect()
     }
+
+    /// Waits until so many people hold a role.
+    pub async fn held_by(&self, role: &str, count: usize) -> Vec<Value> {
+        let admin = self.sign_in(ADMIN).await;
+        eventually(&format!("{role} is held {count} times"), Duration::from_secs(20), || async {
+            let all = admin.list("/api/assignments?limit=200").await.ok()?;
+            let held: Vec<Value> = all.into_iter().filter(|a| a["role"]["name"] == role && a["state"] == "active").collect();
+            (held.len() == count).then_some(held)
+        })
+        .await
+    }
+}
+
+/// Every example, by its path below `examples/workflows`.
+pub fn examples() -> Vec<String> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/workflows");
+    let names = |folder: &str| {
+        let inside = std::fs::read_dir(root.join(folder)).expect("a folder").map(|e| e.expect("an entry"));
+        let files = inside.filter(|e| e.path().is_file()).map(|e| e.file_name().into_string().expect("UTF-8"));
+        files.map(|n| format!("{folder}{n}")).collect::<Vec<_>>()
+    };
+    let mut all = names("");
+    all.extend(names("steps/"));
+    all.sort();
+    all
 }
 
 /// The text of an example, by its path below `examples/workflows`.
@@ -213,7 +319,8 @@ pub fn example_text(example: &str) -> String {
     std::fs::read_to_string(root.join("examples/workflows").join(example)).expect("an example")
 }
 
-fn format_of(example: &str) -> tenure::features::workflow::definitions::text::Format {
+/// In which format an example is written.
+pub fn format_of(example: &str) -> tenure::features::workflow::definitions::text::Format {
     use tenure::features::workflow::definitions::text::Format;
     if example.ends_with(".json") { Format::Json } else { Format::Yaml }
 }

@@ -19,6 +19,7 @@ export const NAV: NavGroup[] = [
     items: [
       { label: 'Inbox', path: '/inbox', icon: 'inbox', needs: ['approval:read'] },
       { label: 'Tasks', path: '/tasks', icon: 'task', needs: ['task:work', 'task:read'] },
+      { label: 'Delegations', path: '/delegations', icon: 'delegation', needs: ['approval:decide', 'approval:manage'] },
     ],
   },
   {
@@ -33,6 +34,8 @@ export const NAV: NavGroup[] = [
     label: 'Govern',
     items: [
       { label: 'Access', path: '/access', icon: 'access', needs: ['assignment:read', 'assignment:read_own'] },
+      { label: 'Emergencies', path: '/break-glass', icon: 'emergency', needs: ['break_glass:read'] },
+      { label: 'Reconciliation', path: '/reconciliation', icon: 'reconcile', needs: ['entitlement:read'] },
       { label: 'People', path: '/people', icon: 'people', needs: ['person:read'] },
       { label: 'Roles', path: '/roles', icon: 'role', needs: ['role:read'] },
       { label: 'Documents', path: '/documents', icon: 'document', needs: ['document:read', 'document:read_own'] },
@@ -52,6 +55,8 @@ export const NAV: NavGroup[] = [
     label: 'Admin',
     items: [
       { label: 'Security Settings', path: '/settings/security', icon: 'security', needs: ['settings:read'] },
+      { label: 'E-mail', path: '/settings/mail', icon: 'mail', needs: ['settings:read'] },
+      { label: 'Provisioning', path: '/settings/provisioning', icon: 'provisioning', needs: ['account:read'] },
       { label: 'Logging', path: '/settings/logging', icon: 'logging', needs: ['settings:read'] },
     ],
   },

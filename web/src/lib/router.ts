@@ -37,6 +37,12 @@ export const location = {
   },
 };
 
+/**
+ * The id that the address chooses on the page of this path. While another page takes its place, the address is that
+ * one's already, and its id is nothing to ask for here.
+ */
+export const chosenOn = (path: string): string | null => (location.path === path ? location.query.get('id') : null);
+
 export function matchPath(pattern: string, path: string): Params | null {
   const want = pattern.split('/').filter(Boolean);
   const have = path.split('/').filter(Boolean);

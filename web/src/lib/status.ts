@@ -28,6 +28,18 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   submitted: ['info', 'ring'],
   withdrawn: ['idle', 'dash'],
   expired: ['idle', 'dash'],
+  // stages of an approval
+  coming: ['idle', 'ring'],
+  passed: ['ok', 'check'],
+  ended: ['idle', 'dash'],
+  // delegations
+  in_force: ['ok', 'dot', 'In force'],
+  over: ['idle', 'dash'],
+  // what was done although the rules let nobody do it alone
+  exception: ['warn', 'warning'],
+  justified: ['ok', 'check'],
+  unjustified: ['bad', 'cross'],
+  to_review: ['warn', 'clock', 'Review is due'],
   // tasks and consents
   open: ['info', 'ring'],
   assigned: ['info', 'half'],
@@ -35,6 +47,13 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   done: ['ok', 'check'],
   agreed: ['ok', 'check'],
   declined: ['bad', 'cross'],
+  // reconciliations
+  listing: ['info', 'half'],
+  comparing: ['info', 'half'],
+  superseded: ['idle', 'dash', 'Replaced'],
+  reported: ['idle', 'dot'],
+  planned: ['info', 'ring'],
+  still_present: ['warn', 'warning', 'Still there'],
   // workflows and roles
   draft: ['idle', 'ring'],
   active: ['ok', 'dot'],
@@ -51,6 +70,23 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   deprovisioning: ['info', 'half'],
   deprovisioned: ['idle', 'dash', 'Removed'],
   orphaned: ['bad', 'warning'],
+  // connectors
+  calls_go_out: ['ok', 'dot', 'Ready'],
+  not_called: ['bad', 'cross', 'Not called'],
+  being_tried: ['warn', 'half', 'Being tried'],
+  mock_mode: ['bad', 'warning', 'Mock mode'],
+  pretended: ['bad', 'warning', 'Only pretended'],
+  // leavers
+  dismissed: ['idle', 'dash', 'Stays'],
+  // imports and their rows
+  reviewed: ['info', 'ring'],
+  applying: ['info', 'half'],
+  applied: ['ok', 'check'],
+  new: ['ok', 'dot'],
+  changed: ['info', 'dot'],
+  unchanged: ['idle', 'dash'],
+  conflict: ['warn', 'warning'],
+  fault: ['bad', 'cross'],
   // health
   ok: ['ok', 'check', 'OK'],
   warning: ['warn', 'warning'],

@@ -1,4 +1,7 @@
 // The shapes of the HTTP API, as the server documents them. Instants are RFC 3339 in UTC.
+export type * from './types/access';
+export type * from './types/people';
+export type * from './types/work';
 
 export type Instant = string;
 
@@ -44,6 +47,19 @@ export interface Health {
   checks: Record<string, HealthCheck>;
 }
 
+/** The server's clock, and whether it is believed. */
+export interface ServerClock {
+  now: Instant;
+  held: boolean;
+  kind: 'moved' | 'behind' | 'ahead' | null;
+  why: string | null;
+  since: Instant | null;
+  expectedAt: Instant | null;
+  driftMs: number;
+  jobsWaiting: number;
+  newestAuditEntry: { seq: number; at: Instant } | null;
+}
+
 export interface SystemInfo {
   version: string;
   sqliteVersion: string;
@@ -69,6 +85,8 @@ export interface Workflow {
   updatedAt: Instant;
   publishedAt: Instant | null;
   canStart: boolean;
+  /** Whether a run of it may only pretend; never in production. */
+  canPretend: boolean;
 }
 
 export interface WorkflowVariable {
@@ -122,6 +140,10 @@ export interface Run {
   startedBy: PersonRef | null;
   subject: PersonRef | null;
   waitingFor: Wait[];
+  /** Whether something was done in it that the rules let nobody do alone. */
+  exception: boolean;
+  /** Whether it only pretends. */
+  mock: boolean;
   createdAt: Instant;
   updatedAt: Instant;
   endedAt: Instant | null;
@@ -211,7 +233,7 @@ export interface Diagnosis {
 /** Something that nobody does alone, and that somebody asked for. */
 export interface Exception {
   id: string;
-  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'publish_workflow' | 'four_eyes_off';
+  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'adopt_account' | 'adopt_accounts' | 'publish_workflow' | 'four_eyes_off';
   title: string;
   reason: string;
   state: 'pending' | 'approved' | 'rejected' | 'expired';
@@ -219,6 +241,8 @@ export interface Exception {
   stepId: string | null;
   targetId: string | null;
   changes: { name: string; before: unknown; after: unknown }[];
+  /** When a document ends the access before the end that is asked for. */
+  documentEndsAt: Instant | null;
   requestedBy: PersonRef | null;
   subject: PersonRef | null;
   deciders: PersonRef[];
@@ -242,102 +266,12 @@ export interface RunEvent {
 
 export type DocumentState = 'submitted' | 'approved' | 'rejected' | 'withdrawn' | 'expired';
 
-export interface Approval {
-  id: string;
-  runId: string;
-  workflowName: string;
-  stepName: string;
-  title: string;
-  description: string;
-  state: 'pending' | 'approved' | 'rejected' | 'cancelled';
-  subject: PersonRef | null;
-  requestedBy: PersonRef | null;
-  approvers: PersonRef[];
-  role: {
-    id: string;
-    name: string;
-    description: string;
-    defaultDurationDays: number | null;
-    entitlements: RoleEntitlement[];
-  } | null;
-  documents: {
-    id: string;
-    type: string;
-    state: DocumentState;
-    validFrom: Instant | null;
-    expiresAt: Instant | null;
-  }[];
-  createdAt: Instant;
-  dueAt: Instant | null;
-  decidedAt: Instant | null;
-  decidedBy: PersonRef | null;
-  reason: string | null;
-  canDecide: boolean;
-  whyNot: string | null;
-  reasonRequired: { approve: boolean; reject: boolean };
-}
-
-/** A form: its fields in order, and the same as JSON Schema. */
-export interface Form {
-  fields: WorkflowVariable[];
-  schema: Record<string, unknown>;
-}
-
-export type TaskAction = 'claim' | 'release' | 'assign' | 'hold' | 'resume' | 'complete' | 'answer' | 'comment';
-
-export interface Task {
-  id: string;
-  kind: 'task' | 'consent';
-  runId: string;
-  workflowName: string;
-  stepName: string;
-  title: string;
-  description: string;
-  form: Form;
-  state: 'open' | 'assigned' | 'held' | 'done' | 'cancelled';
-  subject: PersonRef | null;
-  requestedBy: PersonRef | null;
-  candidates: PersonRef[];
-  assignee: PersonRef | null;
-  holdReason: string | null;
-  createdAt: Instant;
-  dueAt: Instant | null;
-  outcome: string | null;
-  values: Record<string, unknown> | null;
-  reason: string | null;
-  doneAt: Instant | null;
-  doneBy: PersonRef | null;
-  actions: TaskAction[];
-  comments?: { id: string; person: PersonRef | null; at: Instant; text: string }[];
-}
-
-export interface OneTimeLink {
-  kind: 'invitation' | 'verify_contact';
-  workflowName: string;
-  email: string;
-  displayName: string;
-  message: string;
-  form: Form;
-  state: 'open' | 'used' | 'expired' | 'cancelled';
-  expiresAt: Instant;
-}
-
 export type Decision = 'approve' | 'reject';
 
 export interface RoleEntitlement {
   id: string;
   name: string;
   connectorName: string;
-}
-
-export interface Person {
-  id: string;
-  displayName: string;
-  email: string;
-  managerId: string | null;
-  active: boolean;
-  attributes: Record<string, unknown>;
-  createdAt: Instant;
 }
 
 export interface Role {
@@ -349,6 +283,22 @@ export interface Role {
   defaultDurationDays: number | null;
   requiredDocumentTypes: string[];
   entitlements: RoleEntitlement[];
+}
+
+/** Two roles that nobody holds at the same time. */
+export interface RoleConflict {
+  id: string;
+  roles: { id: string; name: string }[];
+  reason: string;
+  createdAt: Instant;
+}
+
+/** Somebody who holds two roles that exclude each other. */
+export interface RoleViolation {
+  conflictId: string;
+  person: PersonRef;
+  reason: string;
+  assignments: { id: string; role: { id: string; name: string }; state: AssignmentState; expiresAt: Instant | null }[];
 }
 
 export type AssignmentState =
@@ -406,11 +356,32 @@ export interface DocumentFile {
   mediaType: string;
 }
 
+export interface ConnectorPolicy {
+  retries: number;
+  breakerFailures: number;
+  breakerOpenSeconds: number;
+  maxConcurrent: number;
+  maxPerMinute: number;
+  maxAnswerBytes: number;
+  hookEvents: string[];
+}
+
+export interface Breaker {
+  state: 'closed' | 'open' | 'half_open';
+  failures: number;
+  openUntil: Instant | null;
+  lastError: string | null;
+}
+
 export interface Connector {
   id: string;
   name: string;
-  kind: 'directory' | 'http' | 'ldap';
+  kind: 'directory' | 'http' | 'ldap' | 'scim' | 'sql' | 'exec';
   config: Record<string, unknown>;
+  policy: ConnectorPolicy;
+  /** Its commands are only pretended. */
+  mock: boolean;
+  breaker: Breaker;
   secretsSet: string[];
   commands: unknown[];
 }
@@ -513,6 +484,73 @@ export interface LogEntry {
   message: string;
   fields: Record<string, unknown>;
   requestId: string | null;
+}
+
+export type ReconciliationStatus = 'running' | 'completed' | 'held' | 'failed';
+export type PlanStatus = 'listing' | 'comparing' | 'held' | 'applying' | 'completed' | 'failed' | 'rejected' | 'superseded';
+export type DifferenceAction = 'add' | 'remove' | 'adopt' | 'ignore';
+export type DifferenceState = 'reported' | 'planned' | 'applying' | 'done' | 'failed' | 'skipped';
+
+/** A comparison of connected systems with what should be there. */
+export interface Reconciliation {
+  id: string;
+  kind: 'scheduled' | 'manual' | 'dry_run';
+  requestedBy: string;
+  status: ReconciliationStatus;
+  startedAt: Instant;
+  endedAt: Instant | null;
+  plans: ReconciliationPlan[];
+}
+
+/** One entitlement of a reconciliation. */
+export interface ReconciliationPlan {
+  id: string;
+  entitlementId: string;
+  entitlementName: string;
+  connectorName: string;
+  policy: 'report' | 'repair' | 'revoke_unknown';
+  dryRun: boolean;
+  status: PlanStatus;
+  why: string | null;
+  detail: string | null;
+  pages: number;
+  found: number;
+  duplicates: number;
+  expected: number;
+  nameless: number;
+  counts: Record<DifferenceAction | DifferenceState, number>;
+  adoptable: number;
+  adoptions: { id: string; roleId: string; expiresAt: Instant; total: number; adopted: number; skipped: number; endedAt: Instant | null }[];
+  startedAt: Instant;
+  endedAt: Instant | null;
+  decidedBy: string | null;
+  decidedAt: Instant | null;
+  decisionReason: string | null;
+}
+
+/** A difference that a plan found. */
+export interface Difference {
+  id: string;
+  account: string;
+  action: DifferenceAction;
+  reason: string;
+  text: string;
+  state: DifferenceState;
+  person: PersonRef | null;
+  error: string | null;
+  assignmentId: string | null;
+}
+
+/** Access that ended and that the connected system still has. */
+export interface StillPresent {
+  grantId: string;
+  assignmentId: string;
+  person: PersonRef;
+  entitlementName: string;
+  connectorName: string;
+  account: string | null;
+  since: Instant;
+  lastError: string | null;
 }
 
 export interface Setting<T> {

@@ -1,4 +1,5 @@
-//! Jobs of assignments: each starts and ends on its instant; the hourly check is the safety net.
+//! Jobs of assignments: each starts and ends on its instant; the hourly check is the safety net. While the clock
+//! is in doubt they stand back.
 
 use std::sync::Arc;
 
@@ -10,15 +11,17 @@ use crate::base::access::Principal;
 use crate::base::cron::Schedule;
 use crate::base::id::AssignmentId;
 use crate::base::problem::Problem;
+use crate::features::access::reminders::{self, Ending};
 use crate::features::access::{grants, names};
+use crate::features::timekeeping::ops::{in_time, is_held};
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names as jobs};
 
 /// How many assignments one transaction handles.
 const PAGE: u32 = 100;
 
 /// The handlers of this file.
-pub fn handlers() -> Vec<Arc<dyn JobHandler>> {
-    vec![Arc::new(StartAssignment), Arc::new(EndAssignment), Arc::new(RoleExpiryCheck)]
+pub fn handlers(zone: &jiff::tz::TimeZone) -> Vec<Arc<dyn JobHandler>> {
+    vec![Arc::new(StartAssignment), Arc::new(EndAssignment), Arc::new(RoleExpiryCheck { zone: zone.clone() })]
 }
 
 #[derive(Debug, Deserialize)]
@@ -44,8 +47,9 @@ impl JobHandler for StartAssignment {
 
     fn run<'a>(&'a self, cx: &'a JobCx, payload: Value) -> JobFuture<'a> {
         Box::pin(async move {
-            let id = assignment_of(payload, self.name())?;
-            cx.complete(move |tx| ops::start(tx, &Principal::system(names::START_ASSIGNMENT), &id)).await
+            let (id, job) = (assignment_of(payload, self.name())?, cx.id().clone());
+            let by = Principal::system(names::START_ASSIGNMENT);
+            cx.complete_or_wait(move |tx| in_time(tx, &job, |tx| ops::start(tx, &by, &id))).await
         })
     }
 }
@@ -61,20 +65,20 @@ impl JobHandler for EndAssignment {
 
     fn run<'a>(&'a self, cx: &'a JobCx, payload: Value) -> JobFuture<'a> {
         Box::pin(async move {
-            let id = assignment_of(payload, self.name())?;
+            let (id, job) = (assignment_of(payload, self.name())?, cx.id().clone());
             let by = Principal::system(names::END_ASSIGNMENT);
             // A promoted job comes early: it goes back to wait for the instant.
-            match cx.page(move |tx| ops::end_if_over(tx, &by, &id)).await? {
-                Some(later) => cx.snooze(later).await,
-                None => Ok(()),
-            }
+            cx.complete_or_wait(move |tx| in_time(tx, &job, |tx| ops::end_if_over(tx, &by, &id))).await
         })
     }
 }
 
-/// Ends and starts what was missed, and tries again what connected systems refused.
+/// Ends and starts what was missed, tries again what connected systems refused, and reminds people of ends.
 #[derive(Debug)]
-pub struct RoleExpiryCheck;
+pub struct RoleExpiryCheck {
+    /// The zone that messages name instants in.
+    pub zone: jiff::tz::TimeZone,
+}
 
 impl JobHandler for RoleExpiryCheck {
     fn name(&self) -> &'static str {
@@ -91,7 +95,10 @@ impl JobHandler for RoleExpiryCheck {
             let mut after = None;
             loop {
                 let (cursor, by) = (after.clone(), by.clone());
-                after = cx.page(move |tx| ops::end_over(tx, &by, cursor.as_ref(), PAGE)).await?;
+                let page = cx.page(move |tx| {
+                    if is_held(tx)? { Ok(None) } else { ops::end_over(tx, &by, cursor.as_ref(), PAGE) }
+                });
+                after = page.await?;
                 if after.is_none() {
                     break;
                 }
@@ -101,7 +108,10 @@ impl JobHandler for RoleExpiryCheck {
             }
             loop {
                 let (cursor, by) = (after.clone(), by.clone());
-                after = cx.page(move |tx| ops::start_due(tx, &by, cursor.as_ref(), PAGE)).await?;
+                let page = cx.page(move |tx| {
+                    if is_held(tx)? { Ok(None) } else { ops::start_due(tx, &by, cursor.as_ref(), PAGE) }
+                });
+                after = page.await?;
                 if after.is_none() {
                     break;
                 }
@@ -114,12 +124,13 @@ impl JobHandler for RoleExpiryCheck {
                 let cursor = last.clone();
                 last = cx.page(move |tx| grants::ops::try_again(tx, cursor.as_ref(), PAGE)).await?;
                 if last.is_none() {
-                    return Ok(());
+                    break;
                 }
                 if cx.stopping() {
                     return cx.snooze(cx.store().clock().now()).await;
                 }
             }
+            reminders::jobs::remind_all(cx, &by, Ending::Assignment, &self.zone).await
         })
     }
 }

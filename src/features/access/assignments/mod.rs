@@ -51,6 +51,16 @@ impl AssignmentState {
         matches!(self, Self::Scheduled | Self::Provisioning | Self::Active | Self::PartiallyProvisioned)
     }
 
+    /// The states in which its person may have something of it.
+    pub const HELD: [Self; 5] =
+        [Self::Provisioning, Self::Active, Self::PartiallyProvisioned, Self::Expiring, Self::Revoking];
+
+    /// Whether its person may have something of it: what is being taken away is there until the connected
+    /// system said otherwise.
+    pub fn is_held(self) -> bool {
+        Self::HELD.contains(&self)
+    }
+
     /// Whether nothing of it is left.
     pub fn is_ended(self) -> bool {
         matches!(self, Self::Expired | Self::Revoked)

@@ -8,13 +8,15 @@ use serde_json::{Value, json};
 use super::store::{self, Due};
 use super::{Assignment, AssignmentState, EndReason, RoleRef, is_over};
 use crate::base::access::Principal;
-use crate::base::id::{AssignmentId, DocumentId, PersonId, RoleId, RunId};
+use crate::base::id::{AssignmentId, DocumentId, PersonId, RoleId, RunId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::conflicts::{self, InTheWay, Period};
 use crate::features::access::documents::{self, store::find_live_document};
 use crate::features::access::entitlements::EntitlementStatus;
 use crate::features::access::grants;
 use crate::features::access::names;
+use crate::features::access::reminders::{self, Ending};
 use crate::features::access::roles::{Role, RoleStatus, store::get_role};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::people::store::{find_person, get_person};
@@ -22,6 +24,8 @@ use crate::platform::queue::{JobDraft, enqueue, names as jobs};
 use crate::platform::store::Tx;
 
 const DAY: Duration = Duration::from_secs(24 * 3600);
+/// How long a start stands back while access that excludes it is being taken away.
+const STAND_BACK: Duration = Duration::from_secs(60);
 
 /// An assignment that is asked for.
 #[derive(Debug, Clone)]
@@ -66,12 +70,15 @@ pub fn grant(tx: &Tx<'_>, by: &Principal, new: NewAssignment) -> Result<Assignme
     if expires_at.is_some_and(|end| end <= starts_at) {
         return Err(Problem::field("expiresAt", "expected an instant after now and after the start"));
     }
+    let named = RoleRef { id: role.id.clone(), name: role.name.clone() };
+    let wanted = Period { from: starts_at, until: expires_at };
+    conflicts::ops::refuse_if_excluded(tx, (&person.id, &person.display_name), &named, wanted, None)?;
     let documents = evidence(tx, &role, &new)?;
     let scheduled = starts_at > tx.now();
     let assignment = Assignment {
         id: tx.new_id(),
         person: person.to_ref(),
-        role: RoleRef { id: role.id.clone(), name: role.name.clone() },
+        role: named,
         state: if scheduled { AssignmentState::Scheduled } else { AssignmentState::Provisioning },
         reason: new.reason,
         end_reason: None,
@@ -82,6 +89,7 @@ pub fn grant(tx: &Tx<'_>, by: &Principal, new: NewAssignment) -> Result<Assignme
         grants: Vec::new(),
     };
     store::insert_assignment(tx, &assignment, &by.actor().1)?;
+    reminders::ops::set(tx, Ending::Assignment, assignment.id.as_str(), starts_at, expires_at)?;
     for document in &documents {
         store::insert_assignment_document(tx, &assignment.id, document)?;
     }
@@ -137,24 +145,36 @@ fn evidence(tx: &Tx<'_>, role: &Role, new: &NewAssignment) -> Result<BTreeSet<Do
     Ok(taken)
 }
 
-/// Starts an assignment whose start has come. Does nothing when it is not scheduled any more.
-pub fn start(tx: &Tx<'_>, by: &Principal, id: &AssignmentId) -> Result<(), Problem> {
+/// Starts an assignment whose start has come; the instant until which to wait when access that excludes it is still
+/// being taken away. Does nothing when it is not scheduled any more.
+pub fn start(tx: &Tx<'_>, by: &Principal, id: &AssignmentId) -> Result<Option<Timestamp>, Problem> {
     let mut assignment = store::get_assignment(tx, id)?;
     if assignment.state != AssignmentState::Scheduled || assignment.starts_at > tx.now() {
-        return Ok(());
+        return Ok(None);
     }
     if find_person(tx, &assignment.person.id)?.is_none_or(|p| !p.active) {
-        return revoke(tx, by, id, EndReason::Revoked("the person is not active at the start".to_owned()));
+        let why = "the person is not active at the start".to_owned();
+        return revoke(tx, by, id, EndReason::Revoked(why)).map(|()| None);
     }
     if assignment.expires_at.is_some_and(|end| is_over(end, tx.now())) {
-        return revoke(tx, by, id, EndReason::Expired);
+        return revoke(tx, by, id, EndReason::Expired).map(|()| None);
+    }
+    let wanted = Period { from: tx.now(), until: assignment.expires_at };
+    let (person, role) = (&assignment.person.id, &assignment.role.id);
+    match conflicts::ops::find_in_the_way(tx, person, role, wanted, Some(id))? {
+        Some((InTheWay::Leaving, ..)) => return Ok(Some(tx.now().plus(STAND_BACK))),
+        Some((InTheWay::Held, held, _)) => {
+            let why = format!("the person holds the role {}, which excludes it", held.role.name);
+            return revoke(tx, by, id, EndReason::Revoked(why)).map(|()| None);
+        }
+        None => {}
     }
     let before = state_of(&assignment);
     assignment.state = AssignmentState::Provisioning;
     store::update_state(tx, &assignment)?;
     record(tx, by, "role.started", &assignment, None, Some(before), state_of(&assignment))?;
     grants::ops::provision_all(tx, id)?;
-    settle(tx, by, id)
+    settle(tx, by, id).map(|()| None)
 }
 
 /// Ends an assignment: from here on its entitlements are taken away. Ending it twice is ending it once.
@@ -186,9 +206,13 @@ pub fn extend(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, until: Timestamp, 
     if until <= end || until <= tx.now() {
         return Err(Problem::field("expiresAt", format!("expected an instant after {end}, when it ends now")));
     }
+    let longer = Period { from: end, until: Some(until) };
+    let name = assignment.person.display_name.as_str();
+    conflicts::ops::refuse_if_excluded(tx, (&assignment.person.id, name), &assignment.role, longer, Some(id))?;
     let before = state_of(&assignment);
     assignment.expires_at = Some(until);
     store::update_end(tx, id, until)?;
+    reminders::ops::set(tx, Ending::Assignment, id.as_str(), assignment.starts_at, Some(until))?;
     record(tx, by, "role.extended", &assignment, Some(reason.to_owned()), Some(before), state_of(&assignment))?;
     enqueue(tx, JobDraft::at(names::END_ASSIGNMENT, json!({ "assignmentId": id }), until)).map(drop)
 }

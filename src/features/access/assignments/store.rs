@@ -1,19 +1,17 @@
 //! SQL of assignments.
 
 use super::{Assignment, AssignmentState, RoleRef};
-use crate::base::id::{AssignmentId, DocumentId, PersonId, RoleId};
+use crate::base::id::{AssignmentId, DocumentId, EntitlementId, PersonId, RoleId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::grants::store::list_grants;
 use crate::features::identity::people::PersonRef;
 use crate::params;
-use crate::platform::store::{Row, Tx};
+use crate::platform::store::{Row, ToValue as _, Tx, Value};
 
-const SELECT: &str = "SELECT a.id, a.person_id, p.display_name, a.role_id, r.name AS role_name, a.state, a.reason,
-                             a.end_reason, a.run_id, a.starts_at, a.expires_at, a.ended_at
-                      FROM assignment a
-                      JOIN person p ON p.id = a.person_id
-                      JOIN role r ON r.id = a.role_id";
+const COLUMNS: &str = "a.id, a.person_id, p.display_name, a.role_id, r.name AS role_name, a.state, a.reason,
+                       a.end_reason, a.run_id, a.starts_at, a.expires_at, a.ended_at";
+const JOINS: &str = "JOIN person p ON p.id = a.person_id JOIN role r ON r.id = a.role_id";
 
 fn assignment(r: &Row<'_>) -> Result<Assignment, Problem> {
     Ok(Assignment {
@@ -38,7 +36,7 @@ fn with_grants(tx: &Tx<'_>, mut a: Assignment) -> Result<Assignment, Problem> {
 
 /// The assignment with this id.
 pub fn find_assignment(tx: &Tx<'_>, id: &AssignmentId) -> Result<Option<Assignment>, Problem> {
-    tx.query_opt(&format!("{SELECT} WHERE a.id = ?1"), params![id], assignment)?
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM assignment a {JOINS} WHERE a.id = ?1"), params![id], assignment)?
         .map(|a| with_grants(tx, a))
         .transpose()
 }
@@ -55,8 +53,57 @@ pub struct AssignmentFilter {
     pub person: Option<PersonId>,
     /// Only of this role.
     pub role: Option<RoleId>,
-    /// Only in this state.
-    pub state: Option<AssignmentState>,
+    /// Only those that give this entitlement.
+    pub entitlement: Option<EntitlementId>,
+    /// Only in one of these states; in whichever when empty.
+    pub states: Vec<AssignmentState>,
+}
+
+/// Where a list of assignments comes from, so that what narrows it most has its index.
+#[derive(Debug)]
+pub struct Source {
+    /// The tables; the assignment is `a`.
+    pub from: &'static str,
+    /// The column with the assignment's id, by which the list is ordered.
+    pub key: &'static str,
+    /// Conditions, each behind an `AND`; none on the state.
+    pub conditions: String,
+}
+
+impl AssignmentFilter {
+    /// Where the list comes from; what its conditions compare with is put behind `values`.
+    pub fn source(&self, values: &mut Vec<Value>) -> Source {
+        let mut conditions = String::new();
+        let mut narrow = |condition: &str, value: Value| {
+            values.push(value);
+            conditions.push_str(&format!(" AND {}", condition.replace("??", &format!("?{}", values.len()))));
+        };
+        if let Some(person) = &self.person {
+            narrow("a.person_id = ??", person.to_value());
+        }
+        if let Some(role) = &self.role {
+            narrow("a.role_id = ??", role.to_value());
+        }
+        let (mut from, mut key) = ("assignment a", "a.id");
+        match &self.entitlement {
+            None => {}
+            Some(entitlement) if self.person.is_none() && self.role.is_none() => {
+                narrow("g.entitlement_id = ??", entitlement.to_value());
+                (from, key) = ("access_grant g CROSS JOIN assignment a ON a.id = g.assignment_id", "g.assignment_id");
+            }
+            Some(entitlement) => narrow(
+                "EXISTS (SELECT 1 FROM access_grant g WHERE g.assignment_id = a.id AND g.entitlement_id = ??)",
+                entitlement.to_value(),
+            ),
+        }
+        Source { from, key, conditions }
+    }
+
+    /// The states as a list in SQL; nothing when any will do.
+    pub fn states_sql(&self) -> Option<String> {
+        let named: Vec<String> = self.states.iter().map(|s| format!("'{}'", s.as_str())).collect();
+        (!named.is_empty()).then(|| named.join(", "))
+    }
 }
 
 /// Assignments, newest first, older than the one with the id `before`.
@@ -66,18 +113,20 @@ pub fn list_assignments(
     before: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Assignment>, Problem> {
-    tx.query(
-        &format!(
-            "{SELECT} WHERE (?1 IS NULL OR a.id < ?1) AND (?2 IS NULL OR a.person_id = ?2)
-               AND (?3 IS NULL OR a.role_id = ?3) AND (?4 IS NULL OR a.state = ?4)
-             ORDER BY a.id DESC LIMIT ?5"
-        ),
-        params![before, filter.person, filter.role, filter.state.map(AssignmentState::as_str), limit],
-        assignment,
-    )?
-    .into_iter()
-    .map(|a| with_grants(tx, a))
-    .collect()
+    // What is not asked for is not in the statement: else no index could be used.
+    let mut values = vec![limit.to_value()];
+    let Source { from, key, conditions } = filter.source(&mut values);
+    let mut sql = format!("SELECT {COLUMNS} FROM {from} {JOINS} WHERE 1{conditions}");
+    if let Some(states) = filter.states_sql() {
+        sql.push_str(&format!(" AND a.state IN ({states})"));
+    }
+    if let Some(id) = before {
+        values.push(id.to_value());
+        sql.push_str(&format!(" AND {key} < ?{}", values.len()));
+    }
+    sql.push_str(&format!(" ORDER BY {key} DESC LIMIT ?1"));
+    let found = tx.query(&sql, &values, assignment)?;
+    found.into_iter().map(|a| with_grants(tx, a)).collect()
 }
 
 /// Stores a new assignment, without its grants.
@@ -111,11 +160,12 @@ pub fn insert_assignment_document(tx: &Tx<'_>, id: &AssignmentId, document: &Doc
     Ok(())
 }
 
-/// Stores where an assignment stands.
+/// Stores where an assignment stands; one that ends has no reminder left.
 pub fn update_state(tx: &Tx<'_>, a: &Assignment) -> Result<(), Problem> {
     tx.execute(
-        "UPDATE assignment SET state = ?2, end_reason = ?3, ended_at = ?4 WHERE id = ?1",
-        params![a.id, a.state.as_str(), a.end_reason, a.ended_at],
+        "UPDATE assignment SET state = ?2, end_reason = ?3, ended_at = ?4, remind_at = iif(?5, remind_at, NULL)
+         WHERE id = ?1",
+        params![a.id, a.state.as_str(), a.end_reason, a.ended_at, a.state.is_live()],
     )?;
     Ok(())
 }
@@ -124,6 +174,24 @@ pub fn update_state(tx: &Tx<'_>, a: &Assignment) -> Result<(), Problem> {
 pub fn update_end(tx: &Tx<'_>, id: &AssignmentId, expires_at: Timestamp) -> Result<(), Problem> {
     tx.execute("UPDATE assignment SET expires_at = ?2 WHERE id = ?1", params![id, expires_at])?;
     Ok(())
+}
+
+/// The documents that an assignment rests on.
+pub fn list_documents_of(tx: &Tx<'_>, id: &AssignmentId) -> Result<Vec<DocumentId>, Problem> {
+    tx.query(
+        "SELECT document_id FROM assignment_document WHERE assignment_id = ?1 ORDER BY document_id",
+        params![id],
+        |r| r.get("document_id"),
+    )
+}
+
+/// The first end of a document that an assignment rests on and that counts.
+pub fn find_document_end(tx: &Tx<'_>, id: &AssignmentId) -> Result<Option<Timestamp>, Problem> {
+    tx.scalar(
+        "SELECT min(d.expires_at) FROM assignment_document ad JOIN document d ON d.id = ad.document_id
+         WHERE ad.assignment_id = ?1 AND d.state = 'approved'",
+        params![id],
+    )
 }
 
 /// Live assignments that rest on a document.

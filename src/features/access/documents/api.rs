@@ -17,6 +17,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::AccessApi;
+use crate::features::access::history::{as_of, ops as history};
 use crate::platform::blobs::{BlobHash, too_large};
 use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes, Upload, as_attachment};
 use crate::platform::store::Tx;
@@ -36,9 +37,11 @@ pub fn routes(state: AccessApi) -> Routes {
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
+    /// How they were at a past instant, or at the end of a day such as 2031-03-01 where the organisation is.
+    as_of: Option<String>,
     /// Only of this person.
     person_id: Option<PersonId>,
-    /// Only in this state.
+    /// Only in this state; with `asOf`, in this state then.
     state: Option<DocumentState>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
@@ -58,15 +61,17 @@ fn visible(tx: &Tx<'_>, principal: &Principal, id: &DocumentId) -> Result<Docume
     seen.ok_or_else(|| Problem::missing("document", id))
 }
 
-/// Documents, newest first; one's own unless one may see all.
+/// Documents, newest first; one's own unless one may see all. With `asOf`, as they were then.
 #[utoipa::path(get, path = "/api/documents", tag = "access", params(ListParams),
-    responses((status = 200, body = Page<Document>)))]
+    responses((status = 200, body = Page<Document>), (status = 422)))]
 async fn list_documents(
     caller: Allowed<(may::DocumentRead, may::DocumentReadOwn)>,
     State(api): State<AccessApi>,
     Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Document>>, Failure> {
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
+    let now = api.store.clock().now();
+    let at = params.as_of.as_deref().map(|text| as_of(text, &api.timezone, now)).transpose()?;
     let mut person = params.person_id;
     if !caller.principal.can(Permission::DocumentRead) {
         let own = caller.principal.person.clone();
@@ -76,11 +81,14 @@ async fn list_documents(
         person = own;
     }
     let filter = DocumentFilter { person, state: params.state };
-    let rows = api
-        .store
-        .read(move |tx| store::list_documents(tx, &filter, params.cursor.as_deref(), limit + 1))
-        .await?;
-    Ok(Json(Page::cut(rows, limit, |d| d.id.to_string())))
+    let rows = api.store.read(move |tx| {
+        let before = params.cursor.as_deref();
+        match at {
+            None => store::list_documents(tx, &filter, before, limit + 1),
+            Some(at) => history::list_documents(tx, &filter, at, before, limit + 1),
+        }
+    });
+    Ok(Json(Page::cut(rows.await?, limit, |d| d.id.to_string())))
 }
 
 /// One document.

@@ -34,9 +34,10 @@ pub enum Swept {
     Stopped,
 }
 
-/// Forgets content that nothing refers to, then removes every file without a row.
-pub async fn sweep(cx: &JobCx, by: &Principal, blobs: &BlobStore) -> Result<Swept, Problem> {
-    let until = cx.store().clock().now().minus(KEPT);
+/// Forgets content that nothing refers to, then removes every file without a row; `now` is an instant at or
+/// after which the clock was found to be right.
+pub async fn sweep(cx: &JobCx, by: &Principal, blobs: &BlobStore, now: Timestamp) -> Result<Swept, Problem> {
+    let until = now.minus(KEPT);
     match forget_unreferenced(cx, by, blobs, until).await? {
         Swept::Whole => remove_strays(cx, by, blobs, until).await,
         Swept::Stopped => Ok(Swept::Stopped),

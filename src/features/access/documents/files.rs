@@ -82,6 +82,7 @@ pub fn attach(tx: &Tx<'_>, by: &Principal, id: &DocumentId, file: DocumentFile) 
         store::touch_blob(tx, &old.sha256)?;
     }
     store::update_file(tx, id, &file)?;
+    super::ops::note_token_maker(tx, by, id)?;
     document.file = Some(file);
     record(tx, by, "document.file_attached", Some(before), &document, None)?;
     Ok(document)

@@ -22,7 +22,7 @@ pub mod store;
 #[cfg(test)]
 mod tests;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::base::id::{DocumentId, PersonId, RunId};
 use crate::base::time::Timestamp;
@@ -41,6 +41,13 @@ super::states! {
         Withdrawn = "withdrawn",
         /// Past its time.
         Expired = "expired",
+    }
+}
+
+impl DocumentState {
+    /// Whether it is submitted or approved.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Submitted | Self::Approved)
     }
 }
 
@@ -73,7 +80,7 @@ pub struct Document {
 }
 
 /// The file of a document.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct DocumentFile {
     /// Its name, as whoever handed it in calls it.
@@ -132,7 +139,7 @@ impl Document {
 
     /// Whether it is submitted or approved.
     pub fn is_open(&self) -> bool {
-        matches!(self.state, DocumentState::Submitted | DocumentState::Approved)
+        self.state.is_open()
     }
 }
 

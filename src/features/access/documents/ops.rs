@@ -3,12 +3,13 @@
 use serde_json::{Value, json};
 
 use super::{Document, DocumentState, is_type, store};
-use crate::base::access::Principal;
-use crate::base::id::{DocumentId, PersonId, RunId};
+use crate::base::access::{ActorKind, Principal};
+use crate::base::id::{DocumentId, PersonId, RunId, TypedId};
 use crate::base::problem::{FieldError, Problem};
 use crate::base::time::Timestamp;
 use crate::features::access::assignments::{self, EndReason, store::list_resting_on};
 use crate::features::access::names;
+use crate::features::access::reminders::{self, Ending};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::people::store::find_person;
 use crate::platform::queue::{JobDraft, enqueue, names as jobs};
@@ -60,11 +61,18 @@ pub fn submit(tx: &Tx<'_>, by: &Principal, new: NewDocument) -> Result<Document,
         created_at: tx.now(),
     };
     store::insert_document(tx, &document)?;
+    reminders::ops::set(tx, Ending::Document, document.id.as_str(), document.valid_from, Some(document.expires_at))?;
+    note_token_maker(tx, by, &document.id)?;
     let payload = json!({ "documentId": document.id });
     enqueue(tx, JobDraft::at(names::EXPIRE_DOCUMENT, payload, document.expires_at))?;
     record(tx, by, "document.submitted", None, &document, None)?;
     wake(tx, &document)?;
     Ok(document)
+}
+
+/// Whoever made the token that a document or its file comes by may be the one who hands it in.
+pub(super) fn note_token_maker(tx: &Tx<'_>, by: &Principal, id: &DocumentId) -> Result<(), Problem> {
+    by.token_maker.as_ref().map_or(Ok(()), |maker| store::set_token_maker(tx, id, maker))
 }
 
 /// Accepts a document; from here on assignments may rest on it.
@@ -94,6 +102,17 @@ fn review(
     if document.submitted_by.as_ref().is_some_and(|p| by.is_person(p)) {
         return Err(Problem::Forbidden(
             "You handed this document in; somebody else reviews it. Ask another reviewer.".to_owned(),
+        ));
+    }
+    if store::find_token_maker(tx, id)?.is_some_and(|p| by.is_person(&p)) {
+        return Err(Problem::Forbidden(
+            "This document was handed in with a token that you made; somebody else reviews it.".to_owned(),
+        ));
+    }
+    // A job and the demo act for Tenure itself; a command or somebody else's token may act for anybody.
+    if !by.may_decide && !matches!(by.kind, ActorKind::System(_)) {
+        return Err(Problem::Forbidden(
+            "You may not review with this sign-in. Sign in yourself, or use a token that you made.".to_owned(),
         ));
     }
     if document.state != DocumentState::Submitted {

@@ -6,7 +6,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::people::PersonRef;
 use crate::params;
-use crate::platform::store::{Row, Tx};
+use crate::platform::store::{Row, ToValue as _, Tx, Value};
 
 const SELECT: &str = "SELECT d.id, d.type, d.person_id, p.display_name, d.state, d.valid_from, d.expires_at, d.run_id,
                              d.file_name, d.media_type, d.sha256, b.size_bytes, d.submitted_by, d.created_at
@@ -77,15 +77,24 @@ pub fn list_documents(
     before: Option<&str>,
     limit: u32,
 ) -> Result<Vec<Document>, Problem> {
-    tx.query(
-        &format!(
-            "{SELECT} WHERE (?1 IS NULL OR d.id < ?1) AND (?2 IS NULL OR d.person_id = ?2)
-               AND (?3 IS NULL OR d.state = ?3)
-             ORDER BY d.id DESC LIMIT ?4"
-        ),
-        params![before, filter.person, filter.state.map(DocumentState::as_str), limit],
-        document,
-    )
+    // What is not asked for is not in the statement: else no index could be used.
+    let mut sql = format!("{SELECT} WHERE 1");
+    let mut values = vec![limit.to_value()];
+    let mut narrow = |condition: &str, value: Value| {
+        values.push(value);
+        sql.push_str(&format!(" AND {condition} ?{}", values.len()));
+    };
+    if let Some(person) = &filter.person {
+        narrow("d.person_id =", person.to_value());
+    }
+    if let Some(state) = filter.state {
+        narrow("d.state =", state.as_str().to_value());
+    }
+    if let Some(id) = before {
+        narrow("d.id <", id.to_value());
+    }
+    sql.push_str(" ORDER BY d.id DESC LIMIT ?1");
+    tx.query(&sql, &values, document)
 }
 
 /// Open documents that may be expired, after `after` in order of their end.
@@ -190,10 +199,25 @@ pub fn has_blob(tx: &Tx<'_>, sha256: &str) -> Result<bool, Problem> {
     tx.scalar("SELECT EXISTS (SELECT 1 FROM blob WHERE sha256 = ?1)", params![sha256])
 }
 
-/// Stores where a document stands.
+/// Stores where a document stands; one that counts no more has no reminder left.
 pub fn update_state(tx: &Tx<'_>, id: &DocumentId, state: DocumentState) -> Result<(), Problem> {
-    tx.execute("UPDATE document SET state = ?2 WHERE id = ?1", params![id, state.as_str()])?;
+    tx.execute(
+        "UPDATE document SET state = ?2, remind_at = iif(?3, remind_at, NULL) WHERE id = ?1",
+        params![id, state.as_str(), state.is_open()],
+    )?;
     Ok(())
+}
+
+/// Stores who made the token that a document came by.
+pub fn set_token_maker(tx: &Tx<'_>, id: &DocumentId, maker: &PersonId) -> Result<(), Problem> {
+    tx.execute("UPDATE document SET token_made_by = ?2 WHERE id = ?1", params![id, maker])?;
+    Ok(())
+}
+
+/// Who made the token that a document came by, if it was not its owner.
+pub fn find_token_maker(tx: &Tx<'_>, id: &DocumentId) -> Result<Option<PersonId>, Problem> {
+    let sql = "SELECT token_made_by FROM document WHERE id = ?1";
+    Ok(tx.query_opt(sql, params![id], |r| r.get("token_made_by"))?.flatten())
 }
 
 /// Stores who reviewed a document.

@@ -82,7 +82,7 @@ async fn a_withdrawn_document_takes_its_roles_along() {
 async fn nobody_reviews_their_own_document() {
     let bench = Bench::start().await;
     let person = bench.person.clone();
-    let own = Principal { kind: ActorKind::Person, person: Some(person.clone()), ..by() };
+    let own = Principal { kind: ActorKind::Person, person: Some(person.clone()), may_decide: true, ..by() };
     let refused = bench
         .write(move |tx| {
             let new = ops::NewDocument {
@@ -115,7 +115,7 @@ async fn whoever_handed_a_document_in_for_somebody_else_does_not_review_it() {
                     attributes: serde_json::json!({}),
                 };
                 let id = create_person(tx, &by(), new)?.id;
-                Ok::<_, Problem>(Principal { kind: ActorKind::Person, person: Some(id), ..by() })
+                Ok::<_, Problem>(Principal { kind: ActorKind::Person, person: Some(id), may_decide: true, ..by() })
             };
             let (submitter, other) = (person("mona")?, person("rosa")?);
             let new = ops::NewDocument {
@@ -143,4 +143,54 @@ async fn whoever_handed_a_document_in_for_somebody_else_does_not_review_it() {
     }
     let approved = bench.write(move |tx| ops::approve(tx, &other, &id, None)).await.unwrap();
     assert_eq!(approved.state, DocumentState::Approved);
+}
+
+/// A token that somebody else made reviews nothing, nor does a command; and whoever made the one that a document
+/// came by does not review it.
+#[tokio::test]
+async fn no_document_is_reviewed_by_a_foreign_token_or_by_whoever_made_it() {
+    let bench = Bench::start().await;
+    let owner = bench.person.clone();
+    let person = |name: &'static str| {
+        move |tx: &crate::platform::store::Tx<'_>| {
+            let new = NewPerson {
+                display_name: name.into(),
+                email: format!("{name}@example.org"),
+                manager_id: None,
+                attributes: serde_json::json!({}),
+            };
+            let id = create_person(tx, &by(), new)?.id;
+            Ok::<_, Problem>(Principal { kind: ActorKind::Person, person: Some(id), may_decide: true, ..by() })
+        }
+    };
+    let (maker, rosa) = (bench.write(person("mona")).await.unwrap(), bench.write(person("rosa")).await.unwrap());
+    let token = Principal { may_decide: false, token_maker: maker.person.clone(), ..rosa.clone() };
+    let shown = token.clone();
+    let id = bench
+        .write(move |tx| {
+            let new = ops::NewDocument {
+                kind: "certificate".into(),
+                person: owner.clone(),
+                valid_from: tx.now(),
+                expires_at: at("2032-01-01T00:00:00Z"),
+                run: None,
+            };
+            Ok(ops::submit(tx, &shown, new)?.id)
+        })
+        .await
+        .unwrap();
+    let other = Principal { may_decide: false, ..bench.write(person("kim")).await.unwrap() };
+    let refused = [
+        (maker, "a token that you made"),
+        (rosa, "handed this document in"),
+        (token, "handed this document in"),
+        (other, "with this sign-in"),
+        (Principal::cli(0), "with this sign-in"),
+    ];
+    for (who, why) in refused {
+        let (name, id) = (format!("{} {}", who.name, who.may_decide), id.clone());
+        let refused = bench.write(move |tx| ops::approve(tx, &who, &id, None)).await.unwrap_err();
+        assert_eq!(refused.status(), 403, "{name}");
+        assert!(refused.to_string().contains(why), "{name}: {refused}");
+    }
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use utoipa_axum::routes;
 
 use super::ops::{self, NewEntitlement};
-use super::{Call, Entitlement, store};
+use super::{Call, Entitlement, ListCall, Reconcile, store};
 use crate::base::access::may;
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::page::{Page, PageRequest};
@@ -62,6 +62,12 @@ struct EntitlementBody {
     /// Answers whether it is there.
     #[serde(default)]
     check: Option<Call>,
+    /// Asks who has it there.
+    #[serde(default)]
+    list: Option<ListCall>,
+    /// What is done when the list differs from what should be there; it is told when absent.
+    #[serde(default)]
+    reconcile: Reconcile,
 }
 
 impl From<EntitlementBody> for NewEntitlement {
@@ -72,6 +78,8 @@ impl From<EntitlementBody> for NewEntitlement {
             provision: body.provision,
             deprovision: body.deprovision,
             check: body.check,
+            list: body.list,
+            reconcile: body.reconcile,
         }
     }
 }

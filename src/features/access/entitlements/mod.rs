@@ -5,6 +5,8 @@
 //!   kept, so that what is taken away is what was given.
 //! - The commands of an entitlement that somebody holds do not change: two grants of one entitlement
 //!   would otherwise mean different things in the connected system.
+//! - How one asks who has it may change at any time: it gives and takes nothing. Grants are then asked
+//!   anew what their account is called.
 //! - A retired entitlement is not given any more; who holds it keeps it until the end of the assignment.
 //!
 //! # Not here
@@ -23,7 +25,7 @@ use serde_json::Value;
 
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::problem::Problem;
-use crate::features::connectors::Connectors;
+use crate::features::connectors::{Connectors, ListFuture, ListRequest};
 
 super::states! {
     /// Whether an entitlement is given.
@@ -46,6 +48,60 @@ pub struct Call {
     pub params: Value,
 }
 
+/// How one asks the connected system who has an entitlement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ListCall {
+    /// The connector's listing command, such as `list_members`.
+    pub command: String,
+    /// Its parameters, an object; the same for everybody, so no templates.
+    #[schema(value_type = Object)]
+    pub params: Value,
+    /// What a person is called in the list: a template like those of the other calls, such as
+    /// `uid={{ person.attributes.uid }},ou=people,dc=example,dc=org`.
+    pub key: String,
+    /// Whether capitals make no difference in keys, as in distinguished names.
+    #[serde(default)]
+    pub ignore_case: bool,
+}
+
+impl ListCall {
+    /// A key as it is compared.
+    pub fn comparable(&self, key: &str) -> String {
+        if self.ignore_case { key.to_lowercase() } else { key.to_owned() }
+    }
+}
+
+super::states! {
+    /// What is done about differences between what should be and what is there.
+    Policy {
+        /// They are told.
+        Report = "report",
+        /// What is missing is given again, what ended is taken away; what is unknown is told.
+        Repair = "repair",
+        /// What is unknown is taken away, too.
+        RevokeUnknown = "revoke_unknown",
+    }
+}
+
+/// What a reconciliation does about an entitlement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Reconcile {
+    /// What is done about differences.
+    pub policy: Policy,
+    /// Removes an account that no assignment stands behind; `{{ account.key }}` and
+    /// `{{ account.attributes.… }}` are what the list says of it.
+    #[serde(default)]
+    pub remove: Option<Call>,
+}
+
+impl Default for Reconcile {
+    fn default() -> Self {
+        Self { policy: Policy::Report, remove: None }
+    }
+}
+
 /// What a role gives in one connected system.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -64,8 +120,21 @@ pub struct Entitlement {
     pub deprovision: Call,
     /// Answers `{present: bool}`; without it the other commands' success has to do.
     pub check: Option<Call>,
+    /// Asks who has it there; without it nobody can tell who has it beside those whom Tenure gave it.
+    pub list: Option<ListCall>,
+    /// What is done when the list differs from what should be there.
+    pub reconcile: Reconcile,
     /// Whether it is given.
     pub status: EntitlementStatus,
+}
+
+impl Entitlement {
+    /// What a comparison with its connected system rests on, as one text: where it is given, how it is
+    /// listed, what is done about differences.
+    pub fn terms(&self) -> String {
+        let terms = serde_json::json!({ "connectorId": self.connector_id, "list": self.list, "reconcile": self.reconcile });
+        terms.to_string()
+    }
 }
 
 /// An entitlement in few words.
@@ -94,6 +163,9 @@ pub struct RenderedCalls {
     pub deprovision: Call,
     /// Answers whether it is there.
     pub check: Option<Call>,
+    /// What the person is called in the list of those who have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub list_key: Option<String>,
 }
 
 /// The future of a call: the command's output.
@@ -103,6 +175,9 @@ pub type CallOut<'a> = Pin<Box<dyn Future<Output = Result<Value, Problem>> + Sen
 pub trait Calls: Send + Sync + 'static {
     /// Runs `call`; `key` is the same for each try of the same intention.
     fn call<'a>(&'a self, connector: &'a ConnectorId, call: &'a Call, key: &'a str) -> CallOut<'a>;
+
+    /// A page of those who have an entitlement in the connected system.
+    fn list<'a>(&'a self, connector: &'a ConnectorId, request: &'a ListRequest) -> ListFuture<'a>;
 }
 
 /// A way out that many handlers share.
@@ -112,8 +187,18 @@ impl Calls for Connectors {
     fn call<'a>(&'a self, connector: &'a ConnectorId, call: &'a Call, key: &'a str) -> CallOut<'a> {
         Box::pin(async move {
             let answer = Connectors::call(self, connector, &call.command, &call.params, key).await?;
+            // What was only pretended says nothing about who has access.
+            if answer.is_mocked() {
+                return Err(Problem::refused(
+                    "The connector is in mock mode, so nothing was given or taken away. Switch its mock mode off.",
+                ));
+            }
             Ok(answer.output)
         })
+    }
+
+    fn list<'a>(&'a self, connector: &'a ConnectorId, request: &'a ListRequest) -> ListFuture<'a> {
+        Box::pin(Connectors::list(self, connector, request))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Call, Entitlement, EntitlementStatus, RenderedCalls, store};
+use super::{Call, Entitlement, EntitlementStatus, ListCall, Policy, Reconcile, RenderedCalls, store};
 use crate::base::access::Principal;
 use crate::base::id::{ConnectorId, EntitlementId, TypedId};
 use crate::base::problem::{FieldError, Problem};
@@ -24,6 +24,10 @@ pub struct NewEntitlement {
     pub deprovision: Call,
     /// Answers whether it is there.
     pub check: Option<Call>,
+    /// Asks who has it there.
+    pub list: Option<ListCall>,
+    /// What is done when the list differs from what should be there.
+    pub reconcile: Reconcile,
 }
 
 /// Adds an entitlement.
@@ -59,6 +63,12 @@ pub fn update_entitlement(
         }
     }
     store::update_entitlement(tx, &after).map_err(|p| taken(p, &after.name))?;
+    if after.connector_id != before.connector_id {
+        // What was given and taken in another system says nothing about this one.
+        store::set_accounts(tx, id, Some(""))?;
+    } else if key_of(&after) != key_of(&before) {
+        store::set_accounts(tx, id, None)?;
+    }
     record(tx, by, "entitlement.updated", Some(&before), &after)?;
     Ok(after)
 }
@@ -71,6 +81,11 @@ pub fn retire_entitlement(tx: &Tx<'_>, by: &Principal, id: &EntitlementId) -> Re
     store::update_entitlement(tx, &after)?;
     record(tx, by, "entitlement.retired", Some(&before), &after)?;
     Ok(after)
+}
+
+/// How accounts are recognised.
+fn key_of(e: &Entitlement) -> Option<(&str, bool)> {
+    e.list.as_ref().map(|list| (list.key.as_str(), list.ignore_case))
 }
 
 fn refuse_retired(e: &Entitlement) -> Result<(), Problem> {
@@ -103,6 +118,15 @@ fn checked(tx: &Tx<'_>, id: EntitlementId, new: NewEntitlement) -> Result<Entitl
             faults.extend(call_faults(field, call));
         }
     }
+    if let Some(list) = &new.list {
+        faults.extend(list_faults(list));
+    }
+    if let Some(remove) = &new.reconcile.remove {
+        faults.extend(call_faults("reconcile.remove", remove));
+    }
+    if new.list.is_none() && new.reconcile.policy != Policy::Report {
+        faults.push(fault("reconcile.policy", "expected report: without a list nothing can be compared"));
+    }
     Problem::from_fields(faults)?;
     Ok(Entitlement {
         id,
@@ -112,6 +136,8 @@ fn checked(tx: &Tx<'_>, id: EntitlementId, new: NewEntitlement) -> Result<Entitl
         provision: new.provision,
         deprovision: new.deprovision,
         check: new.check,
+        list: new.list,
+        reconcile: new.reconcile,
         status: EntitlementStatus::Active,
     })
 }
@@ -137,7 +163,7 @@ fn record(
 fn state_of(e: &Entitlement) -> Value {
     json!({
         "name": e.name, "connectorId": e.connector_id, "provision": e.provision, "deprovision": e.deprovision,
-        "check": e.check, "status": e.status,
+        "check": e.check, "list": e.list, "reconcile": e.reconcile, "status": e.status,
     })
 }
 
@@ -152,12 +178,59 @@ pub fn render(entitlement: &Entitlement, context: &Value) -> Result<RenderedCall
         })?;
         Ok(Call { command: call.command.clone(), params })
     };
+    let provision = one("provision", &entitlement.provision)?;
+    // A key may be taken from the call itself, so that what is looked for is what was given.
+    let mut with_call = context.clone();
+    with_call["provision"] = json!(provision);
     Ok(RenderedCalls {
         connector_id: entitlement.connector_id.clone(),
-        provision: one("provision", &entitlement.provision)?,
+        provision,
         deprovision: one("deprovision", &entitlement.deprovision)?,
         check: entitlement.check.as_ref().map(|c| one("check", c)).transpose()?,
+        list_key: entitlement.list.as_ref().map(|list| render_key(&entitlement.name, list, &with_call)).transpose()?,
     })
+}
+
+/// What the person of `context` is called in the list of those who have an entitlement.
+pub fn render_key(entitlement: &str, list: &ListCall, context: &Value) -> Result<String, Problem> {
+    let refused = |why: &str| Problem::refused(format!("Entitlement {entitlement}: list.key: {why}."));
+    let rendered = template::render_value(&json!(list.key), context).map_err(|e| refused(&e.message))?;
+    match rendered {
+        Value::String(text) if !text.is_empty() => Ok(text),
+        Value::Number(number) => Ok(number.to_string()),
+        _ => Err(refused("expected it to give a text that is not empty")),
+    }
+}
+
+/// The call that removes an account which no assignment stands behind.
+pub fn render_removal(entitlement: &Entitlement, key: &str, attributes: &Value) -> Result<Option<Call>, Problem> {
+    let Some(call) = &entitlement.reconcile.remove else { return Ok(None) };
+    let context = json!({
+        "account": { "key": key, "attributes": attributes },
+        "entitlement": { "id": entitlement.id, "name": entitlement.name },
+    });
+    let params = template::render_value(&call.params, &context).map_err(|e| {
+        Problem::refused(format!("Entitlement {}: reconcile.remove.params.{}: {}.", entitlement.name, e.path, e.message))
+    })?;
+    Ok(Some(Call { command: call.command.clone(), params }))
+}
+
+fn list_faults(list: &ListCall) -> Vec<FieldError> {
+    let mut faults = Vec::new();
+    if list.command.trim().is_empty() {
+        faults.push(fault("list.command", "expected the name of a command of the connector that lists"));
+    }
+    if !list.params.is_object() {
+        faults.push(fault("list.params", "expected an object"));
+    } else if list.params.to_string().contains("{{") {
+        faults.push(fault("list.params", "expected no templates: one list is asked for everybody"));
+    }
+    if list.key.trim().is_empty() {
+        faults.push(fault("list.key", "expected what a person is called in the list, such as {{ person.attributes.uid }}"));
+    } else if let Err(e) = template::check_value(&json!(list.key)) {
+        faults.push(fault("list.key", e.message));
+    }
+    faults
 }
 
 fn call_faults(field: &str, call: &Call) -> Vec<FieldError> {

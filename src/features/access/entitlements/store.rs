@@ -1,13 +1,13 @@
 //! SQL of entitlements.
 
-use super::{Call, Entitlement, EntitlementStatus};
+use super::{Call, Entitlement, EntitlementStatus, ListCall, Policy, Reconcile};
 use crate::base::id::EntitlementId;
 use crate::base::problem::Problem;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
 const SELECT: &str = "SELECT e.id, e.name, e.connector_id, c.name AS connector_name, e.provision, e.deprovision,
-                             e.check_call, e.status
+                             e.check_call, e.list_call, e.policy, e.remove_call, e.status
                       FROM entitlement e JOIN connector c ON c.id = e.connector_id";
 
 fn entitlement(r: &Row<'_>) -> Result<Entitlement, Problem> {
@@ -19,6 +19,11 @@ fn entitlement(r: &Row<'_>) -> Result<Entitlement, Problem> {
         provision: r.get::<Json<Call>>("provision")?.0,
         deprovision: r.get::<Json<Call>>("deprovision")?.0,
         check: r.get::<Option<Json<Call>>>("check_call")?.map(|j| j.0),
+        list: r.get::<Option<Json<ListCall>>>("list_call")?.map(|j| j.0),
+        reconcile: Reconcile {
+            policy: Policy::stored(&r.get::<String>("policy")?)?,
+            remove: r.get::<Option<Json<Call>>>("remove_call")?.map(|j| j.0),
+        },
         status: EntitlementStatus::stored(&r.get::<String>("status")?)?,
     })
 }
@@ -45,8 +50,9 @@ pub fn list_entitlements(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result
 /// Stores a new entitlement.
 pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO entitlement (id, name, connector_id, provision, deprovision, check_call, status, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO entitlement (id, name, connector_id, provision, deprovision, check_call, status, created_at,
+                                  list_call, policy, remove_call)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             e.id,
             e.name,
@@ -55,7 +61,10 @@ pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
             Json(&e.deprovision),
             e.check.as_ref().map(Json),
             e.status.as_str(),
-            tx.now()
+            tx.now(),
+            e.list.as_ref().map(Json),
+            e.reconcile.policy.as_str(),
+            e.reconcile.remove.as_ref().map(Json)
         ],
     )?;
     Ok(())
@@ -65,7 +74,7 @@ pub fn insert_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
 pub fn update_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
     tx.execute(
         "UPDATE entitlement SET name = ?2, connector_id = ?3, provision = ?4, deprovision = ?5, check_call = ?6,
-                                status = ?7
+                                status = ?7, list_call = ?8, policy = ?9, remove_call = ?10
          WHERE id = ?1",
         params![
             e.id,
@@ -74,9 +83,31 @@ pub fn update_entitlement(tx: &Tx<'_>, e: &Entitlement) -> Result<(), Problem> {
             Json(&e.provision),
             Json(&e.deprovision),
             e.check.as_ref().map(Json),
-            e.status.as_str()
+            e.status.as_str(),
+            e.list.as_ref().map(Json),
+            e.reconcile.policy.as_str(),
+            e.reconcile.remove.as_ref().map(Json)
         ],
     )?;
+    Ok(())
+}
+
+/// Entitlements that say how their accounts are listed, and that are given or still held.
+pub fn list_listable(tx: &Tx<'_>) -> Result<Vec<EntitlementId>, Problem> {
+    tx.query(
+        "SELECT id FROM entitlement e
+         WHERE list_call IS NOT NULL
+           AND (status = 'active' OR EXISTS (SELECT 1 FROM access_grant g WHERE g.entitlement_id = e.id
+                                                                           AND g.state <> 'deprovisioned'))
+         ORDER BY id",
+        params![],
+        |r| r.get("id"),
+    )
+}
+
+/// Says of every grant of an entitlement what its account is called, or that it is to be asked.
+pub(super) fn set_accounts(tx: &Tx<'_>, id: &EntitlementId, account: Option<&str>) -> Result<(), Problem> {
+    tx.execute("UPDATE access_grant SET account = ?2 WHERE entitlement_id = ?1", params![id, account])?;
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //!   withdrawal that comes while a call is out wins in the end.
 //! - An entitlement is taken away only when no other live assignment of the person needs it.
 //! - Calls for one entitlement of one person never overlap ([`ops::begin`]).
+//! - Nothing is given to an account while a job removes it, and the other way round ([`ops::claim_account`]).
 //! - `provisioned` and `deprovisioned` follow a read-back by the check command where there is one.
 //!
 //! # Not here
@@ -87,6 +88,8 @@ pub struct GrantRow {
     pub generation: u32,
     /// The calls as rendered; absent as long as nothing went out.
     pub calls: Option<RenderedCalls>,
+    /// What the connected system's list calls it; empty when that cannot be told.
+    pub account: Option<String>,
     /// Why the last try failed.
     pub last_error: Option<String>,
     /// When the connected system last confirmed the state.

@@ -11,7 +11,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::assignments::ops::settle;
 use crate::features::access::assignments::store::get_assignment;
-use crate::features::access::entitlements::{self, store::get_entitlement};
+use crate::features::access::entitlements::{self, RenderedCalls, store::get_entitlement};
 use crate::features::access::names;
 use crate::features::access::roles::store::get_role;
 use crate::features::audit::{self, Entry};
@@ -41,6 +41,7 @@ pub fn create_grant(
         wanted: Wanted::Present,
         generation: 1,
         calls: None,
+        account: None,
         last_error: None,
         confirmed_at: None,
     };
@@ -67,8 +68,10 @@ pub fn withdraw_all(tx: &Tx<'_>, by: &Principal, assignment: &AssignmentId) -> R
         } else if store::has_other_need(tx, &grant)? {
             hand_over(tx, by, grant)?;
         } else {
+            let before = state_of(&grant);
             grant.state = GrantState::Deprovisioning;
             store::update_grant(tx, &grant)?;
+            record(tx, by, "grant.deprovisioning", &grant, None, before)?;
             queue_call(tx, &grant)?;
         }
     }
@@ -132,6 +135,12 @@ pub fn begin(tx: &Tx<'_>, by: &Principal, job: &JobId, id: &GrantId, wanted: Wan
             Err(other) => return Err(other),
         },
     };
+    if grant.calls.is_none() {
+        grant.account = account_in(tx, &grant.entitlement_id, &calls)?;
+    }
+    if wanted == Wanted::Present && is_account_busy(tx, &grant, job)? {
+        return Ok(Begin::Busy(tx.now().plus(STAND_BACK)));
+    }
     grant.calls = Some(calls.clone());
     store::update_grant(tx, &grant)?;
     store::claim_flight(tx, &grant.person_id, &grant.entitlement_id, job)?;
@@ -216,6 +225,104 @@ fn leave(tx: &Tx<'_>, by: &Principal, mut grant: GrantRow, why: &str) -> Result<
     record(tx, by, "grant.deprovisioned", &grant, Some(why.to_owned()), before)
 }
 
+/// What the account of these calls is called in the list of its entitlement, as it is compared.
+fn account_in(tx: &Tx<'_>, entitlement: &EntitlementId, calls: &RenderedCalls) -> Result<Option<String>, Problem> {
+    let list = get_entitlement(tx, entitlement)?.list;
+    Ok(list.zip(calls.list_key.as_deref()).map(|(list, key)| list.comparable(key)))
+}
+
+/// Whether a job removes the account of a grant right now.
+fn is_account_busy(tx: &Tx<'_>, grant: &GrantRow, job: &JobId) -> Result<bool, Problem> {
+    let Some(account) = grant.account.as_deref().filter(|a| !a.is_empty()) else { return Ok(false) };
+    match store::find_account_flight(tx, &grant.entitlement_id, account)? {
+        Some(holder) if holder != *job => is_running(tx, &holder),
+        _ => Ok(false),
+    }
+}
+
+/// Claims the removal of an account that no grant stands behind, or says that one does by now.
+pub fn claim_account(tx: &Tx<'_>, entitlement: &EntitlementId, account: &str, job: &JobId) -> Result<bool, Problem> {
+    let needed = store::list_by_account(tx, entitlement, account)?;
+    if needed.iter().any(|g| g.state != GrantState::Deprovisioned) {
+        return Ok(false);
+    }
+    store::claim_account_flight(tx, entitlement, account, job)?;
+    Ok(true)
+}
+
+/// What the account of a grant will be called once its calls are rendered.
+pub fn account_of(tx: &Tx<'_>, grant: &GrantRow) -> Result<Option<String>, Problem> {
+    account_in(tx, &grant.entitlement_id, &render(tx, grant)?)
+}
+
+/// Asks a page of grants what their account is called; false when there are no more.
+///
+/// The key comes from the call that was made. Where its template takes it from the person instead, they are
+/// asked as they are now, and believed only if the same call would still be made for them: somebody whose
+/// name changed since was given the access under the old one. What cannot be told is stored as empty, and
+/// then nothing that is unknown is removed.
+pub fn name_accounts(tx: &Tx<'_>, entitlement: &EntitlementId, limit: u32) -> Result<bool, Problem> {
+    let entitlement = get_entitlement(tx, entitlement)?;
+    let Some(list) = &entitlement.list else { return Ok(false) };
+    let page = store::list_unnamed(tx, &entitlement.id, limit)?;
+    for grant in &page {
+        let made = json!(grant.calls.as_ref().map(|c| &c.provision));
+        let mut context = context_of(tx, grant)?;
+        let now = entitlements::ops::render(&entitlement, &context);
+        context["provision"] = made.clone();
+        let key = entitlements::ops::render_key(&entitlement.name, list, &context).ok();
+        let by_call = entitlements::ops::render_key(&entitlement.name, list, &json!({ "provision": made })).ok();
+        let certain = key == by_call || now.is_ok_and(|calls| json!(calls.provision) == made);
+        let account = key.filter(|_| certain).map(|key| list.comparable(&key));
+        store::set_account(tx, &grant.id, &account.unwrap_or_default())?;
+    }
+    Ok(page.len() == limit as usize)
+}
+
+/// Gives again what the connected system lost. False when the grant is not as it was by now.
+pub fn give_again(tx: &Tx<'_>, by: &Principal, id: &GrantId, generation: u32) -> Result<bool, Problem> {
+    let grant = store::get_row(tx, id)?;
+    let as_it_was = grant.generation == generation
+        && (grant.state, grant.wanted) == (GrantState::Provisioned, Wanted::Present)
+        && get_assignment(tx, &grant.assignment_id)?.state.is_live();
+    if !as_it_was {
+        return Ok(false);
+    }
+    intend_again(tx, by, grant, GrantState::Pending, "grant.missing", "the connected system does not have it any more")?;
+    Ok(true)
+}
+
+/// Takes away again what is there although it was confirmed gone. False when somebody needs it by now.
+pub fn take_again(tx: &Tx<'_>, by: &Principal, id: &GrantId, generation: u32) -> Result<bool, Problem> {
+    let grant = store::get_row(tx, id)?;
+    let as_it_was = grant.generation == generation
+        && (grant.state, grant.wanted) == (GrantState::Deprovisioned, Wanted::Absent)
+        && grant.calls.is_some();
+    if !as_it_was || store::has_other_need(tx, &grant)? {
+        return Ok(false);
+    }
+    intend_again(tx, by, grant, GrantState::Deprovisioning, "grant.still_there", "the connected system still has it")?;
+    Ok(true)
+}
+
+/// A new intention for a grant that was settled.
+fn intend_again(
+    tx: &Tx<'_>,
+    by: &Principal,
+    mut grant: GrantRow,
+    state: GrantState,
+    action: &'static str,
+    why: &str,
+) -> Result<(), Problem> {
+    let before = state_of(&grant);
+    grant.state = state;
+    grant.generation += 1;
+    grant.last_error = None;
+    store::update_grant(tx, &grant)?;
+    record(tx, by, action, &grant, Some(why.to_owned()), before)?;
+    queue_call(tx, &grant)
+}
+
 fn is_running(tx: &Tx<'_>, job: &JobId) -> Result<bool, Problem> {
     match get_job(tx, job) {
         Ok(view) => Ok(view.state == JobState::Active),
@@ -234,12 +341,17 @@ fn queue_call(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
     Ok(())
 }
 
-fn render(tx: &Tx<'_>, grant: &GrantRow) -> Result<entitlements::RenderedCalls, Problem> {
+fn render(tx: &Tx<'_>, grant: &GrantRow) -> Result<RenderedCalls, Problem> {
+    entitlements::ops::render(&get_entitlement(tx, &grant.entitlement_id)?, &context_of(tx, grant)?)
+}
+
+/// What the templates of an entitlement are filled from.
+fn context_of(tx: &Tx<'_>, grant: &GrantRow) -> Result<Value, Problem> {
     let entitlement = get_entitlement(tx, &grant.entitlement_id)?;
     let assignment = get_assignment(tx, &grant.assignment_id)?;
     let person = get_person(tx, &grant.person_id)?;
     let role = get_role(tx, &assignment.role.id)?;
-    let context = json!({
+    Ok(json!({
         "person": person,
         "role": { "id": role.id, "name": role.name, "description": role.description },
         "assignment": {
@@ -248,8 +360,7 @@ fn render(tx: &Tx<'_>, grant: &GrantRow) -> Result<entitlements::RenderedCalls, 
         },
         "entitlement": { "id": entitlement.id, "name": entitlement.name },
         "grant": { "id": grant.id },
-    });
-    entitlements::ops::render(&entitlement, &context)
+    }))
 }
 
 fn state_of(g: &GrantRow) -> Value {

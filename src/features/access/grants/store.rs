@@ -7,8 +7,8 @@ use crate::features::access::entitlements::RenderedCalls;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
-const COLUMNS: &str = "id, assignment_id, person_id, entitlement_id, state, wanted, generation, calls, last_error,
-                       confirmed_at";
+const COLUMNS: &str = "id, assignment_id, person_id, entitlement_id, state, wanted, generation, calls, account,
+                       last_error, confirmed_at";
 
 fn grant_row(r: &Row<'_>) -> Result<GrantRow, Problem> {
     Ok(GrantRow {
@@ -20,6 +20,7 @@ fn grant_row(r: &Row<'_>) -> Result<GrantRow, Problem> {
         wanted: Wanted::stored(&r.get::<String>("wanted")?)?,
         generation: r.get("generation")?,
         calls: r.get::<Option<Json<RenderedCalls>>>("calls")?.map(|j| j.0),
+        account: r.get("account")?,
         last_error: r.get("last_error")?,
         confirmed_at: r.get("confirmed_at")?,
     })
@@ -80,27 +81,79 @@ pub fn list_open(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Gra
 }
 
 /// Whether another assignment that has begun, or is due to, and has not ended needs the same for the
-/// same person. One that starts at the instant another ends leaves no gap.
+/// same person, or the same account. One that starts at the instant another ends leaves no gap.
 pub fn has_other_need(tx: &Tx<'_>, grant: &GrantRow) -> Result<bool, Problem> {
+    // Two questions, so that each has its index.
     tx.scalar(
         "SELECT EXISTS (
              SELECT 1 FROM access_grant g JOIN assignment a ON a.id = g.assignment_id
              WHERE g.person_id = ?1 AND g.entitlement_id = ?2 AND g.id <> ?3 AND g.wanted = 'present'
                AND (a.state IN ('provisioning', 'active', 'partially_provisioned')
-                    OR (a.state = 'scheduled' AND a.starts_at <= ?4)))",
-        params![grant.person_id, grant.entitlement_id, grant.id, tx.now()],
+                    OR (a.state = 'scheduled' AND a.starts_at <= ?4)))
+          OR (coalesce(?5, '') <> '' AND EXISTS (
+             SELECT 1 FROM access_grant g JOIN assignment a ON a.id = g.assignment_id
+             WHERE g.entitlement_id = ?2 AND g.account = ?5 AND g.id <> ?3 AND g.wanted = 'present'
+               AND (a.state IN ('provisioning', 'active', 'partially_provisioned')
+                    OR (a.state = 'scheduled' AND a.starts_at <= ?4))))",
+        params![grant.person_id, grant.entitlement_id, grant.id, tx.now(), grant.account],
     )
+}
+
+/// Grants of an entitlement for which calls went out and nobody asked yet what their account is called.
+pub fn list_unnamed(tx: &Tx<'_>, entitlement: &EntitlementId, limit: u32) -> Result<Vec<GrantRow>, Problem> {
+    tx.query(
+        &format!(
+            "SELECT {COLUMNS} FROM access_grant
+             WHERE entitlement_id = ?1 AND account IS NULL AND calls IS NOT NULL LIMIT ?2"
+        ),
+        params![entitlement, limit],
+        grant_row,
+    )
+}
+
+/// Stores what the account of a grant is called.
+pub fn set_account(tx: &Tx<'_>, id: &GrantId, account: &str) -> Result<(), Problem> {
+    tx.execute("UPDATE access_grant SET account = ?2 WHERE id = ?1", params![id, account])?;
+    Ok(())
+}
+
+/// The grants behind an account.
+pub fn list_by_account(tx: &Tx<'_>, entitlement: &EntitlementId, account: &str) -> Result<Vec<GrantRow>, Problem> {
+    tx.query(
+        &format!("SELECT {COLUMNS} FROM access_grant WHERE entitlement_id = ?1 AND account = ?2 ORDER BY id"),
+        params![entitlement, account],
+        grant_row,
+    )
+}
+
+/// The job that last claimed the removal of an account.
+pub fn find_account_flight(tx: &Tx<'_>, entitlement: &EntitlementId, account: &str) -> Result<Option<JobId>, Problem> {
+    tx.query_opt(
+        "SELECT job_id FROM account_flight WHERE entitlement_id = ?1 AND account = ?2",
+        params![entitlement, account],
+        |r| r.get("job_id"),
+    )
+}
+
+/// Lets `job` remove an account.
+pub fn claim_account_flight(tx: &Tx<'_>, entitlement: &EntitlementId, account: &str, job: &JobId) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT INTO account_flight (entitlement_id, account, job_id) VALUES (?1, ?2, ?3)
+         ON CONFLICT (entitlement_id, account) DO UPDATE SET job_id = excluded.job_id",
+        params![entitlement, account, job],
+    )?;
+    Ok(())
 }
 
 /// Gives the calls of `grant` to those that need the same and have none yet.
 pub fn inherit_calls(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
     tx.execute(
-        "UPDATE access_grant SET calls = ?4
+        "UPDATE access_grant SET calls = ?4, account = ?6, changed_at = ?5
          WHERE person_id = ?1 AND entitlement_id = ?2 AND id <> ?3 AND wanted = 'present' AND calls IS NULL
            AND assignment_id IN (SELECT a.id FROM assignment a
                                  WHERE a.state IN ('provisioning', 'active', 'partially_provisioned')
                                     OR (a.state = 'scheduled' AND a.starts_at <= ?5))",
-        params![grant.person_id, grant.entitlement_id, grant.id, grant.calls.as_ref().map(Json), tx.now()],
+        params![grant.person_id, grant.entitlement_id, grant.id, grant.calls.as_ref().map(Json), tx.now(), grant.account],
     )?;
     Ok(())
 }
@@ -108,8 +161,8 @@ pub fn inherit_calls(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
 /// Stores a new grant.
 pub fn insert_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO access_grant (id, assignment_id, person_id, entitlement_id, state, wanted, generation)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO access_grant (id, assignment_id, person_id, entitlement_id, state, wanted, generation, changed_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         params![
             g.id,
             g.assignment_id,
@@ -117,7 +170,8 @@ pub fn insert_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
             g.entitlement_id,
             g.state.as_str(),
             g.wanted.as_str(),
-            g.generation
+            g.generation,
+            tx.now()
         ],
     )?;
     Ok(())
@@ -127,7 +181,7 @@ pub fn insert_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
 pub fn update_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
     tx.execute(
         "UPDATE access_grant SET state = ?2, wanted = ?3, generation = ?4, calls = ?5, last_error = ?6,
-                                 confirmed_at = ?7
+                                 confirmed_at = ?7, account = ?8, changed_at = ?9
          WHERE id = ?1",
         params![
             g.id,
@@ -136,7 +190,9 @@ pub fn update_grant(tx: &Tx<'_>, g: &GrantRow) -> Result<(), Problem> {
             g.generation,
             g.calls.as_ref().map(Json),
             g.last_error,
-            g.confirmed_at
+            g.confirmed_at,
+            g.account,
+            tx.now()
         ],
     )?;
     Ok(())

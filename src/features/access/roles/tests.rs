@@ -8,9 +8,13 @@ use crate::base::id::{EntitlementId, RoleId};
 use crate::base::problem::Problem;
 use crate::features::access::assignments::AssignmentState;
 use crate::features::access::entitlements::ops::{NewEntitlement, retire_entitlement, update_entitlement};
-use crate::features::access::entitlements::{Entitlement, EntitlementStatus, store as entitlements};
+use crate::features::access::entitlements::{Entitlement, EntitlementStatus, ListCall, store as entitlements};
 use crate::features::access::testing::{Bench, by};
 use crate::params;
+
+fn list(key: &str) -> ListCall {
+    ListCall { command: "list_members".to_owned(), params: json!({ "group": "g" }), key: key.to_owned(), ignore_case: false }
+}
 
 impl Bench {
     async fn stored_role(&self, id: &RoleId) -> Role {
@@ -46,6 +50,8 @@ impl Bench {
             provision: old.provision,
             deprovision: old.deprovision,
             check: old.check,
+            list: old.list,
+            reconcile: old.reconcile,
         };
         change(&mut new);
         let id = id.clone();
@@ -133,13 +139,18 @@ async fn the_commands_of_an_entitlement_that_is_held_do_not_change() {
             _ => {}
         }
     }
+    // How one asks who has it gives and takes nothing.
+    let listed = bench.change_entitlement(&entitlement, |new| new.list = Some(list("{{ person.attributes.uid }}"))).await;
+    assert_eq!(listed.unwrap().list.unwrap().command, "list_members");
+    let refused = bench.change_entitlement(&entitlement, |new| new.list = Some(list("{{ person."))).await.unwrap_err();
+    assert!(refused.to_string().contains("list.key"), "{refused}");
     let renamed = bench.change_entitlement(&entitlement, |new| new.name = "Group of the project".to_owned()).await;
     assert_eq!(renamed.unwrap().name, "Group of the project");
     bench.run().await;
     assert!(!bench.holds());
     let changed = bench.change_entitlement(&entitlement, other_account).await.unwrap();
     assert_eq!(changed.deprovision.params["account"], Value::from("somebody-else"));
-    assert_eq!(bench.audited("entitlement.updated").await, 2);
+    assert_eq!(bench.audited("entitlement.updated").await, 3);
 }
 
 #[tokio::test]

@@ -9,8 +9,11 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ParamSpec, Target, store, text_param};
-use super::read_config;
+use super::super::{
+    CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, Found, ListFuture, ListPage, ListRequest, ParamSpec, Target,
+    store, text_param,
+};
+use super::{command, listing, read_config};
 use crate::base::id::ConnectorId;
 use crate::base::problem::{FieldError, Problem};
 use crate::platform::store::{Store, Tx};
@@ -21,10 +24,6 @@ const GROUP: ParamSpec =
     ParamSpec { name: "group", kind: "string", required: true, description: "the name of a group" };
 const ATTRIBUTES: ParamSpec =
     ParamSpec { name: "attributes", kind: "object", required: false, description: "what is known of the account" };
-
-const fn command(name: &'static str, changes: bool, description: &'static str, params: &'static [ParamSpec]) -> CommandSpec {
-    CommandSpec { name, description, changes, params }
-}
 
 /// What the directory understands.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -37,6 +36,8 @@ pub const COMMANDS: &[CommandSpec] = &[
     command("add_member", true, "Puts an account into a group.", &[ACCOUNT, GROUP]),
     command("remove_member", true, "Takes an account out of a group.", &[ACCOUNT, GROUP]),
     command("has_member", false, "Whether an account is in a group.", &[ACCOUNT, GROUP]),
+    listing("list_accounts", "The accounts, by name.", &[]),
+    listing("list_members", "The accounts in a group, by name.", &[GROUP]),
 ];
 
 const MAX_NAME: usize = 200;
@@ -89,6 +90,33 @@ impl DirectoryDriver {
     }
 }
 
+impl DirectoryDriver {
+    async fn page(&self, target: &Target, request: &ListRequest) -> Result<ListPage, CallFailure> {
+        let config: Config =
+            read_config(&target.config).map_err(|e| CallFailure::lasting("bad_config", e.message))?;
+        let group = match request.command.as_str() {
+            "list_members" => Some(text_param(&request.params, "group")?.to_owned()),
+            _ => None,
+        };
+        let (id, after, limit) = (target.id.clone(), request.cursor.clone().unwrap_or_default(), request.limit.max(1));
+        let found = self.store.read(move |tx| {
+            let Some(group) = &group else { return store::list_accounts(tx, &id, &after, limit + 1).map(Ok) };
+            // A group that is made by its first member has none before it.
+            if !config.create_missing && !store::has_group(tx, &id, group)? {
+                return Ok(Err(CallFailure::lasting("no_group", format!("there is no group \"{group}\""))));
+            }
+            store::list_members(tx, &id, group, &after, limit + 1).map(Ok)
+        });
+        let mut found: Vec<Found> = found.await??;
+        if found.len() <= limit as usize {
+            return Ok(ListPage::last(found));
+        }
+        found.truncate(limit as usize);
+        let next = found.last().map(|f| f.key.clone()).unwrap_or_default();
+        Ok(ListPage::more(found, next))
+    }
+}
+
 impl Driver for DirectoryDriver {
     fn test<'a>(&'a self, _target: &'a Target) -> CallFuture<'a> {
         Box::pin(async { Ok(CallAnswer { output: json!({ "ok": true }) }) })
@@ -96,6 +124,10 @@ impl Driver for DirectoryDriver {
 
     fn execute<'a>(&'a self, target: &'a Target, command: &'a str, params: &'a Value, key: &'a str) -> CallFuture<'a> {
         Box::pin(self.run(target, command, params, key))
+    }
+
+    fn list<'a>(&'a self, target: &'a Target, request: &'a ListRequest) -> ListFuture<'a> {
+        Box::pin(self.page(target, request))
     }
 }
 

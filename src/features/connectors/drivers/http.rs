@@ -3,7 +3,7 @@
 //! # Invariants
 //! - A request stays below the base URL: a path cannot change host, climb above it or carry a query.
 //! - Credentials are set last and cannot be replaced by a parameter.
-//! - A request is sent once; repeating is the queue's, which sends the same `Idempotency-Key` again.
+//! - A request is sent once here, with the `Idempotency-Key` that every repetition of it has.
 
 use std::time::Duration;
 
@@ -16,20 +16,22 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ParamSpec, PlainCall, Target, text_param};
-use super::{check_timeout, fault, read_config};
+use super::super::{
+    CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ListFuture, ListRequest, PlainCall, Target, text_param,
+};
+use super::http_list::LIST;
+use super::{check_timeout, fault, param, plain, read_config};
 use crate::base::problem::FieldError;
 use crate::platform::outbound::{Answer, Origin, Outbound, OutboundError, Request};
 
-const fn param(name: &'static str, kind: &'static str, required: bool, description: &'static str) -> ParamSpec {
-    ParamSpec { name, kind, required, description }
-}
-
 /// What an HTTP API understands.
-pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
+pub const COMMANDS: &[CommandSpec] = &[REQUEST, LIST];
+
+const REQUEST: CommandSpec = CommandSpec {
     name: "request",
     description: "Sends one HTTP request below the base URL.",
     changes: true,
+    lists: false,
     params: &[
         param("method", "string", true, "GET, HEAD, POST, PUT, PATCH or DELETE"),
         param("path", "string", true, "a path below the base URL"),
@@ -40,10 +42,15 @@ pub const COMMANDS: &[CommandSpec] = &[CommandSpec {
         param("presentStatus", "array", false, "the statuses that mean it is there: the answer then has `present`"),
         param("absentStatus", "array", false, "the statuses that mean it is not there"),
     ],
-}];
+};
 
 /// The secrets of an HTTP connector, by its `auth`: bearer, basic, header.
 pub const SECRETS: &[&str] = &["token", "password", "header"];
+
+/// Whether the connection, Tenure or a connector sets this header, so that nobody else may.
+pub fn is_reserved(header: &str) -> bool {
+    RESERVED.contains(&header.to_ascii_lowercase().as_str())
+}
 
 /// Headers that the connection or the connector sets.
 const RESERVED: [&str; 8] = [
@@ -63,8 +70,8 @@ enum Auth {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Config {
-    base_url: Url,
+pub(super) struct Config {
+    pub(super) base_url: Url,
     #[serde(default)]
     auth: Auth,
     /// With `auth: basic`.
@@ -81,13 +88,19 @@ impl Config {
         Origin::of(&self.base_url)
     }
 
-    fn time_limit(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.unwrap_or(10))
     }
 }
 
 pub(super) fn destination(config: &Value) -> Option<String> {
     read_config::<Config>(config).ok()?.origin().map(|o| o.to_string())
+}
+
+/// The base URL of a connector with these settings, and how long its calls may take.
+pub(super) fn base_of(config: &Value) -> Option<(Url, Duration)> {
+    let config: Config = read_config(config).ok()?;
+    Some((config.base_url.clone(), config.time_limit()))
 }
 
 pub(super) fn check_config(config: &Value) -> Vec<FieldError> {
@@ -108,7 +121,7 @@ pub(super) fn check_config(config: &Value) -> Vec<FieldError> {
     }
     if config.auth == Auth::Header {
         match config.header_name.as_deref().map(|n| (n, n.parse::<HeaderName>())) {
-            Some((name, Ok(_))) if !RESERVED.contains(&name.to_ascii_lowercase().as_str()) => {}
+            Some((name, Ok(_))) if !is_reserved(name) => {}
             _ => faults.push(fault("headerName", "expected the name of a header, such as X-Api-Key")),
         }
     }
@@ -143,34 +156,47 @@ impl HttpDriver {
         }
         add_credentials(&config, target, &mut headers)?;
         let expected = Expected::from(params)?;
-        let request = Request { method, url, headers, body, time_limit: Some(config.time_limit()) };
+        let request = Request {
+            method,
+            url,
+            headers,
+            body,
+            time_limit: Some(config.time_limit()),
+            answer_limit: Some(target.policy.max_answer_bytes),
+        };
         let answer = self.send(&config, request).await?;
         expected.judge(&answer, target)
     }
 
-    /// A call without a connector: no secret, and no address that only a listed connector may reach.
-    pub(super) async fn call_plain(&self, call: PlainCall, key: &str) -> Result<CallAnswer, CallFailure> {
-        let params = json!({ "method": call.method });
-        let method = method(&params)?;
-        let url: Url = call.url.parse().map_err(|e| CallFailure::param("url", format!("got {}: {e}", call.url)))?;
-        if !matches!(url.scheme(), "http" | "https") || !url.username().is_empty() || url.password().is_some() {
-            return Err(CallFailure::param("url", "expected http:// or https:// without a user name"));
-        }
+    /// A call that a workflow makes without naming a connector: to a system that is connected all the same,
+    /// and without its credentials; `most` is how many bytes it may answer.
+    pub(super) async fn call_plain(
+        &self,
+        to: &plain::Destination,
+        call: &PlainCall,
+        key: &str,
+        most: usize,
+    ) -> Result<CallAnswer, CallFailure> {
+        let method = method(&json!({ "method": call.method }))?;
         let mut headers = HeaderMap::new();
         for (name, value) in &call.headers {
-            let name = HeaderName::try_from(name.as_str())
-                .map_err(|_| CallFailure::param("headers", format!("{name} is no name of a header")))?;
-            headers.insert(name, value_of("headers", value, false)?);
+            let field = format!("headers.{name}");
+            if is_reserved(name) {
+                return Err(CallFailure::param(&field, "is set by Tenure"));
+            }
+            let name = HeaderName::try_from(name.as_str()).map_err(|_| CallFailure::param(&field, "is no header name"))?;
+            headers.insert(name, value_of(&field, value, false)?);
         }
         if !key.is_empty() {
             headers.insert("idempotency-key", value_of("key", key, false)?);
         }
-        let body = call.body.map(|body| {
+        let body = call.body.as_ref().map(|body| {
             headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
             Bytes::from(body.to_string())
         });
-        let request = Request { method, url, headers, body, time_limit: None };
-        let answer = self.outbound.send(&[], request).await.map_err(from_outbound)?;
+        let request =
+            Request { method, url: to.url.clone(), headers, body, time_limit: Some(to.limit), answer_limit: Some(most) };
+        let answer = self.outbound.send(std::slice::from_ref(&to.origin), request).await.map_err(from_outbound)?;
         if !(200..300).contains(&answer.status) {
             return Err(failed_answer(&answer, |_| true));
         }
@@ -196,7 +222,7 @@ impl HttpDriver {
         Ok(CallAnswer { output: json!({ "ok": true, "status": answer.status }) })
     }
 
-    async fn send(&self, config: &Config, request: Request) -> Result<Answer, CallFailure> {
+    pub(super) async fn send(&self, config: &Config, request: Request) -> Result<Answer, CallFailure> {
         let listed: Vec<Origin> = config.origin().into_iter().collect();
         self.outbound.send(&listed, request).await.map_err(from_outbound)
     }
@@ -210,13 +236,17 @@ impl Driver for HttpDriver {
     fn execute<'a>(&'a self, target: &'a Target, _command: &'a str, params: &'a Value, key: &'a str) -> CallFuture<'a> {
         Box::pin(self.request(target, params, key))
     }
+
+    fn list<'a>(&'a self, target: &'a Target, request: &'a ListRequest) -> ListFuture<'a> {
+        Box::pin(self.page(target, request))
+    }
 }
 
 pub(super) fn from_outbound(error: OutboundError) -> CallFailure {
     CallFailure { code: error.code().to_owned(), retryable: error.is_passing(), message: error.to_string() }
 }
 
-fn config_of(target: &Target) -> Result<Config, CallFailure> {
+pub(super) fn config_of(target: &Target) -> Result<Config, CallFailure> {
     read_config(&target.config).map_err(|e| CallFailure::lasting("bad_config", e.message))
 }
 
@@ -231,7 +261,7 @@ fn method(params: &Value) -> Result<Method, CallFailure> {
 }
 
 /// The URL of `path` below `base`.
-fn join(base: &Url, path: &str) -> Result<Url, CallFailure> {
+pub(super) fn join(base: &Url, path: &str) -> Result<Url, CallFailure> {
     let bad = |why: &str| Err(CallFailure::param("path", why));
     if path.contains(['?', '#', '\\']) || path.chars().any(char::is_control) {
         return bad("expected a path without ?, #, backslash and control characters; a query is a parameter of its own");
@@ -246,7 +276,7 @@ fn join(base: &Url, path: &str) -> Result<Url, CallFailure> {
     Ok(url)
 }
 
-fn add_query(url: &mut Url, params: &Value) -> Result<(), CallFailure> {
+pub(super) fn add_query(url: &mut Url, params: &Value) -> Result<(), CallFailure> {
     let Some(query) = object(params, "query")? else { return Ok(()) };
     let mut pairs = url.query_pairs_mut();
     for (name, value) in query {
@@ -267,7 +297,7 @@ fn more_headers(params: &Value) -> Result<HeaderMap, CallFailure> {
     let mut headers = HeaderMap::new();
     for (name, value) in object(params, "headers")?.into_iter().flatten() {
         let field = format!("headers.{name}");
-        if RESERVED.contains(&name.to_ascii_lowercase().as_str()) {
+        if is_reserved(name) {
             return Err(CallFailure::param(&field, "is set by the connector"));
         }
         let parsed: HeaderName = name.parse().map_err(|_| CallFailure::param(&field, "is no header name"))?;
@@ -288,7 +318,7 @@ fn body(params: &Value, headers: &mut HeaderMap) -> Result<Option<Bytes>, CallFa
     Ok(Some(bytes.into()))
 }
 
-fn add_credentials(config: &Config, target: &Target, headers: &mut HeaderMap) -> Result<(), CallFailure> {
+pub(super) fn add_credentials(config: &Config, target: &Target, headers: &mut HeaderMap) -> Result<(), CallFailure> {
     match config.auth {
         Auth::None => {}
         Auth::Bearer => {
@@ -395,7 +425,7 @@ fn body_of(answer: &Answer) -> Value {
 }
 
 /// A failure with what the system says, unless that echoes a secret.
-fn failed(answer: &Answer, target: &Target) -> CallFailure {
+pub(super) fn failed(answer: &Answer, target: &Target) -> CallFailure {
     failed_answer(answer, |text| target.secrets.values().all(|s| !text.contains(s.as_str())))
 }
 
@@ -405,9 +435,9 @@ fn failed_answer(answer: &Answer, may_show: impl Fn(&str) -> bool) -> CallFailur
     let said = ["detail", "message", "error_description", "error", "title"]
         .iter()
         .find_map(|name| said.get(name).and_then(Value::as_str))
-        .map(|text| text.chars().take(300).collect::<String>())
+        // All of it: a part of a secret may be left where a text is cut.
         .filter(|text| may_show(text))
-        .map(|text| format!(": {text}"))
+        .map(|text| format!(": {}", text.chars().take(300).collect::<String>()))
         .unwrap_or_default();
     let retryable = matches!(status, 408 | 425 | 429 | 500 | 502 | 503 | 504);
     CallFailure { message: format!("the system answered {status}{said}"), code: format!("http_{status}"), retryable }
@@ -416,6 +446,7 @@ fn failed_answer(answer: &Answer, may_show: impl Fn(&str) -> bool) -> CallFailur
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::features::connectors::Policy;
 
     #[test]
     fn a_path_stays_below_the_base_url() {
@@ -445,8 +476,14 @@ mod tests {
         let answer = Answer { status: 401, headers: HeaderMap::new(), body: r#"{"error":"bad token s3cret!"}"#.into() };
         let secrets = [("token".to_owned(), "s3cret!".to_owned().into())].into();
         let id = "con_00000000000000000000000000".parse().expect("an id");
-        let failure = failed(&answer, &Target { id, config: Value::Null, secrets });
+        let target =
+            Target { id, name: String::new(), config: Value::Null, policy: Policy::default(), mock: false, secrets };
+        let failure = failed(&answer, &target);
         assert_eq!(failure.message, "the system answered 401");
         assert!(!failure.retryable);
+        // Nor the part of one that is left where a long text is cut.
+        let long = json!({ "error": format!("{}s3cret!", "x".repeat(295)) }).to_string();
+        let failure = failed(&Answer { status: 500, headers: HeaderMap::new(), body: long.into() }, &target);
+        assert_eq!(failure.message, "the system answered 500");
     }
 }

@@ -14,13 +14,17 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use super::super::{CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ParamSpec, Target, text_param};
+use super::super::{
+    CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, ListFuture, ListRequest, ParamSpec, Target, text_param,
+};
 use super::http::from_outbound;
-use super::{check_timeout, fault, read_config};
+use super::ldap_list::{LIST_ENTRIES, LIST_MEMBERS};
+use super::{active_directory, check_timeout, command, fault, read_config};
 use crate::base::problem::FieldError;
+use crate::platform::clock::SystemIds;
 use crate::platform::outbound::{Origin, Outbound, within};
 
-const DN: ParamSpec =
+pub(super) const DN: ParamSpec =
     ParamSpec { name: "dn", kind: "string", required: true, description: "the distinguished name of the entry" };
 const ATTRIBUTES: ParamSpec = ParamSpec {
     name: "attributes",
@@ -28,14 +32,10 @@ const ATTRIBUTES: ParamSpec = ParamSpec {
     required: true,
     description: "attributes by name; each a text or a list of texts",
 };
-const GROUP_DN: ParamSpec =
+pub(super) const GROUP_DN: ParamSpec =
     ParamSpec { name: "groupDn", kind: "string", required: true, description: "the distinguished name of the group" };
 const MEMBER_DN: ParamSpec =
     ParamSpec { name: "memberDn", kind: "string", required: true, description: "the distinguished name of the member" };
-
-const fn command(name: &'static str, changes: bool, description: &'static str, params: &'static [ParamSpec]) -> CommandSpec {
-    CommandSpec { name, description, changes, params }
-}
 
 /// What an LDAP directory understands.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -46,6 +46,12 @@ pub const COMMANDS: &[CommandSpec] = &[
     command("add_member", true, "Puts a member into a group.", &[GROUP_DN, MEMBER_DN]),
     command("remove_member", true, "Takes a member out of a group.", &[GROUP_DN, MEMBER_DN]),
     command("has_member", false, "Whether a member is in a group.", &[GROUP_DN, MEMBER_DN]),
+    LIST_ENTRIES,
+    LIST_MEMBERS,
+    active_directory::ENABLE,
+    active_directory::DISABLE,
+    active_directory::IS_ENABLED,
+    active_directory::SET_RANDOM_PASSWORD,
 ];
 
 /// The password of `bindDn`.
@@ -55,12 +61,12 @@ const COMPARE_FALSE: u32 = 5;
 const COMPARE_TRUE: u32 = 6;
 const NO_SUCH_ATTRIBUTE: u32 = 16;
 const VALUE_EXISTS: u32 = 20;
-const NO_SUCH_OBJECT: u32 = 32;
+pub(super) const NO_SUCH_OBJECT: u32 = 32;
 const ENTRY_EXISTS: u32 = 68;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Config {
+pub(super) struct Config {
     /// `ldap://host:389` or `ldaps://host:636`.
     url: Url,
     /// Who Tenure is there; nobody when absent.
@@ -73,15 +79,15 @@ struct Config {
 }
 
 impl Config {
-    fn is_plain(&self) -> bool {
+    pub(super) fn is_plain(&self) -> bool {
         self.url.scheme() == "ldap" && !self.start_tls
     }
 
-    fn time_limit(&self) -> Duration {
+    pub(super) fn time_limit(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.unwrap_or(10))
     }
 
-    fn member_attribute(&self) -> &str {
+    pub(super) fn member_attribute(&self) -> &str {
         self.member_attribute.as_deref().unwrap_or("member")
     }
 }
@@ -129,7 +135,7 @@ impl LdapDriver {
         Self { outbound }
     }
 
-    async fn open(&self, target: &Target, config: Config, origin: Origin) -> Result<Session, CallFailure> {
+    pub(super) async fn open(&self, target: &Target, config: Config, origin: Origin) -> Result<Session, CallFailure> {
         let limit = config.time_limit();
         let stream = self.outbound.connect(&origin, limit).await.map_err(from_outbound)?;
         let stream = stream.into_std().map_err(|e| failure(&origin, limit, &e.into()))?;
@@ -189,14 +195,14 @@ impl LdapDriver {
     }
 }
 
-fn settings(target: &Target) -> Result<(Config, Origin), CallFailure> {
+pub(super) fn settings(target: &Target) -> Result<(Config, Origin), CallFailure> {
     let config: Config = read_config(&target.config).map_err(|e| CallFailure::lasting("bad_config", e.message))?;
     let origin = Origin::of(&config.url).ok_or_else(|| CallFailure::lasting("bad_config", "url has no host"))?;
     Ok((config, origin))
 }
 
 /// One limit over the whole conversation; what is given up closes its connection.
-async fn limited<T>(
+pub(super) async fn limited<T>(
     limit: Duration,
     origin: &Origin,
     work: impl Future<Output = Result<T, CallFailure>>,
@@ -212,6 +218,10 @@ impl Driver for LdapDriver {
     fn execute<'a>(&'a self, target: &'a Target, command: &'a str, params: &'a Value, _key: &'a str) -> CallFuture<'a> {
         Box::pin(self.run(target, command, params))
     }
+
+    fn list<'a>(&'a self, target: &'a Target, request: &'a ListRequest) -> ListFuture<'a> {
+        Box::pin(self.page(target, request))
+    }
 }
 
 type Attributes = Vec<(String, HashSet<String>)>;
@@ -225,6 +235,9 @@ enum Call {
     AddMember(String, String),
     RemoveMember(String, String),
     HasMember(String, String),
+    SetEnabled(String, bool),
+    IsEnabled(String),
+    SetRandomPassword(String),
 }
 
 impl Call {
@@ -238,6 +251,10 @@ impl Call {
             "add_member" => Self::AddMember(text("groupDn")?, text("memberDn")?),
             "remove_member" => Self::RemoveMember(text("groupDn")?, text("memberDn")?),
             "has_member" => Self::HasMember(text("groupDn")?, text("memberDn")?),
+            "enable_account" => Self::SetEnabled(text("dn")?, true),
+            "disable_account" => Self::SetEnabled(text("dn")?, false),
+            "is_enabled" => Self::IsEnabled(text("dn")?),
+            "set_random_password" => Self::SetRandomPassword(text("dn")?),
             other => return Err(CallFailure::lasting("unknown_command", format!("no command \"{other}\""))),
         })
     }
@@ -277,17 +294,20 @@ fn attributes(params: &Value, may_be_empty: bool) -> Result<Attributes, CallFail
 }
 
 /// A bound connection.
-struct Session {
-    ldap: Ldap,
-    config: Config,
+pub(super) struct Session {
+    pub(super) ldap: Ldap,
+    pub(super) config: Config,
     origin: Origin,
-    limit: Duration,
+    pub(super) limit: Duration,
 }
 
 impl Session {
     async fn run(&mut self, call: &Call) -> Result<Value, CallFailure> {
         match call {
             Call::HasEntry(dn) => Ok(json!({ "present": self.has_entry(dn).await? })),
+            Call::SetEnabled(dn, enabled) => self.set_enabled(dn, *enabled).await,
+            Call::IsEnabled(dn) => self.is_enabled(dn).await,
+            Call::SetRandomPassword(dn) => self.set_random_password(dn, &SystemIds).await,
             Call::HasMember(group, member) => Ok(json!({ "present": self.has_member(group, member).await? })),
             Call::AddEntry(dn, attributes) => {
                 if self.has_entry(dn).await? {
@@ -364,23 +384,23 @@ impl Session {
         }
     }
 
-    fn failure(&self, error: &LdapError) -> CallFailure {
+    pub(super) fn failure(&self, error: &LdapError) -> CallFailure {
         failure(&self.origin, self.limit, error)
     }
 
-    async fn close(mut self) {
+    pub(super) async fn close(mut self) {
         if let Err(error) = self.ldap.unbind().await {
             tracing::debug!(%error, "an LDAP connection was not closed in order");
         }
     }
 }
 
-fn changed(changed: bool) -> Value {
+pub(super) fn changed(changed: bool) -> Value {
     json!({ "changed": changed })
 }
 
 /// The server answered, and the answer is no.
-fn refused(doing: &str, result: &LdapResult) -> CallFailure {
+pub(super) fn refused(doing: &str, result: &LdapResult) -> CallFailure {
     let why = match result.rc {
         10 => "it refers to another server, which is not followed",
         13 => "it wants an encrypted connection; use ldaps:// or startTls",
@@ -423,6 +443,7 @@ fn failure(origin: &Origin, limit: Duration, error: &LdapError) -> CallFailure {
             CallFailure::lasting("tls", format!("{host} is no name that a certificate can have; use a host name"))
         }
         LdapError::LdapResult { result } => refused("StartTLS", result),
+        LdapError::FilterParsing => CallFailure::param("filter", "is no LDAP filter, such as (objectClass=person)"),
         LdapError::AddNoValues => CallFailure::param("attributes", "expected at least one value each"),
         _ => CallFailure::passing("broken", format!("the connection to {host} ended early")),
     }

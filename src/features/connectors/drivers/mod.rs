@@ -1,13 +1,20 @@
 //! Drivers: one file per kind of connected system, and what is known of each without calling it.
 
+mod active_directory;
 pub mod directory;
+pub mod exec;
 pub mod http;
+mod http_list;
 pub mod ldap;
+mod ldap_list;
+mod plain;
+pub mod scim;
+pub mod sql;
 
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::{CallAnswer, CallFailure, CommandSpec, Driver, Kind, PlainCall};
+use super::{CallAnswer, CallFailure, CommandSpec, ConnectorSettings, Driver, Kind, ParamSpec, PlainCall};
 use crate::base::problem::FieldError;
 use crate::platform::outbound::Outbound;
 use crate::platform::store::Store;
@@ -17,19 +24,41 @@ pub(super) struct Drivers {
     directory: directory::DirectoryDriver,
     http: http::HttpDriver,
     ldap: ldap::LdapDriver,
+    scim: scim::ScimDriver,
+    sql: sql::SqlDriver,
+    exec: exec::ExecDriver,
 }
 
 impl Drivers {
-    pub(super) fn new(store: Store, outbound: Outbound) -> Self {
+    pub(super) fn new(store: Store, outbound: Outbound, settings: &ConnectorSettings) -> Self {
         Self {
             directory: directory::DirectoryDriver::new(store),
             http: http::HttpDriver::new(outbound.clone()),
-            ldap: ldap::LdapDriver::new(outbound),
+            ldap: ldap::LdapDriver::new(outbound.clone()),
+            scim: scim::ScimDriver::new(outbound.clone()),
+            sql: sql::SqlDriver::new(outbound, settings.sqlite_files.clone()),
+            exec: exec::ExecDriver::new(settings.programs.clone()),
         }
     }
 
-    pub(super) async fn call_plain(&self, call: PlainCall, key: &str) -> Result<CallAnswer, CallFailure> {
-        self.http.call_plain(call, key).await
+    /// What a config needs that this process is not allowed.
+    pub(super) fn allowed(&self, kind: Kind, config: &Value) -> Vec<FieldError> {
+        match kind {
+            Kind::Sql => self.sql.allowed(config),
+            Kind::Exec => self.exec.allowed(config),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Makes a call without a connector's credentials; `most` is how many bytes it may answer.
+    pub(super) async fn call_plain(
+        &self,
+        to: &plain::Destination,
+        call: &PlainCall,
+        key: &str,
+        most: usize,
+    ) -> Result<CallAnswer, CallFailure> {
+        self.http.call_plain(to, call, key, most).await
     }
 
     pub(super) fn of(&self, kind: Kind) -> &dyn Driver {
@@ -37,8 +66,16 @@ impl Drivers {
             Kind::Directory => &self.directory,
             Kind::Http => &self.http,
             Kind::Ldap => &self.ldap,
+            Kind::Scim => &self.scim,
+            Kind::Sql => &self.sql,
+            Kind::Exec => &self.exec,
         }
     }
+}
+
+/// Where a call without a connector's credentials goes; `connectors` are the settings of the HTTP connectors.
+pub(super) fn plain_destination(url: &str, connectors: &[&Value]) -> Result<plain::Destination, CallFailure> {
+    plain::destination(url, connectors)
 }
 
 /// The commands of a kind.
@@ -47,6 +84,9 @@ pub fn commands(kind: Kind) -> &'static [CommandSpec] {
         Kind::Directory => directory::COMMANDS,
         Kind::Http => http::COMMANDS,
         Kind::Ldap => ldap::COMMANDS,
+        Kind::Scim => scim::COMMANDS,
+        Kind::Sql => sql::COMMANDS,
+        Kind::Exec => exec::COMMANDS,
     }
 }
 
@@ -56,6 +96,9 @@ pub fn secret_names(kind: Kind) -> &'static [&'static str] {
         Kind::Directory => &[],
         Kind::Http => http::SECRETS,
         Kind::Ldap => ldap::SECRETS,
+        Kind::Scim => scim::SECRETS,
+        Kind::Sql => sql::SECRETS,
+        Kind::Exec => exec::SECRETS,
     }
 }
 
@@ -65,6 +108,9 @@ pub fn check_config(kind: Kind, config: &Value) -> Vec<FieldError> {
         Kind::Directory => directory::check_config(config),
         Kind::Http => http::check_config(config),
         Kind::Ldap => ldap::check_config(config),
+        Kind::Scim => scim::check_config(config),
+        Kind::Sql => sql::check_config(config),
+        Kind::Exec => exec::check_config(config),
     }
 }
 
@@ -74,7 +120,22 @@ pub fn destination(kind: Kind, config: &Value) -> Option<String> {
         Kind::Directory => None,
         Kind::Http => http::destination(config),
         Kind::Ldap => ldap::destination(config),
+        Kind::Scim => scim::destination(config),
+        Kind::Sql => sql::destination(config),
+        Kind::Exec => exec::destination(config),
     }
+}
+
+const fn param(name: &'static str, kind: &'static str, required: bool, description: &'static str) -> ParamSpec {
+    ParamSpec { name, kind, required, description }
+}
+
+const fn command(name: &'static str, changes: bool, description: &'static str, params: &'static [ParamSpec]) -> CommandSpec {
+    CommandSpec { name, description, changes, lists: false, params }
+}
+
+const fn listing(name: &'static str, description: &'static str, params: &'static [ParamSpec]) -> CommandSpec {
+    CommandSpec { name, description, changes: false, lists: true, params }
 }
 
 /// Reads a config; the fault names the field as far as the parser knows it.

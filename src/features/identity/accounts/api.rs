@@ -31,6 +31,7 @@ pub fn routes(state: AccountsApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_accounts, create_account))
         .routes(routes!(disable_account))
+        .routes(routes!(enable_account))
         .routes(routes!(reset_password))
         .routes(routes!(create_token))
         .with_state(state)
@@ -67,6 +68,8 @@ impl From<Account> for AccountInfo {
 struct ListParams {
     /// Only the one with this address.
     email: Option<String>,
+    /// Only the one of this person.
+    person_id: Option<PersonId>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
     /// `nextCursor` of the page before.
@@ -85,9 +88,10 @@ async fn list_accounts(
     let rows = api
         .identity
         .store
-        .read(move |tx| match &params.email {
-            Some(email) => Ok(store::find_by_email(tx, email)?.into_iter().collect()),
-            None => store::list_accounts(tx, params.cursor.as_deref(), limit + 1),
+        .read(move |tx| match (&params.email, &params.person_id) {
+            (Some(email), _) => Ok(store::find_by_email(tx, email)?.into_iter().collect()),
+            (None, Some(person)) => Ok(store::find_by_person(tx, person)?.into_iter().collect()),
+            (None, None) => store::list_accounts(tx, params.cursor.as_deref(), limit + 1),
         })
         .await?;
     Ok(Json(Page::cut(rows, limit, |a: &Account| a.email.clone()).map(AccountInfo::from)))
@@ -153,6 +157,29 @@ async fn disable_account(
     };
     api.identity.store.write(done).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What an account may do from now on.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct EnableBody {
+    /// System roles; those it had before do not come back by themselves.
+    #[serde(default)]
+    roles: Vec<SystemRole>,
+}
+
+/// Switches an account on again, with these roles; its tokens stay revoked.
+#[utoipa::path(post, path = "/api/accounts/{id}/enable", tag = "accounts", params(("id" = AccountId, Path)),
+    request_body = EnableBody, responses((status = 200, body = AccountInfo), (status = 404), (status = 409)))]
+async fn enable_account(
+    caller: Allowed<may::AccountWrite>,
+    State(api): State<AccountsApi>,
+    IdPath(id): IdPath<AccountId>,
+    Body(body): Body<EnableBody>,
+) -> Result<Json<AccountInfo>, Failure> {
+    let by = caller.principal;
+    let account = api.identity.store.write(move |tx| ops::enable_account(tx, &by, &id, &body.roles)).await?;
+    Ok(Json(account.into()))
 }
 
 /// Another password.

@@ -12,6 +12,7 @@ use crate::base::id::{AccountId, PersonId, TokenId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::{self, Entry};
+use crate::features::identity::people;
 use crate::platform::store::Tx;
 
 /// What every API token starts with, so that scanners find leaked ones.
@@ -59,6 +60,36 @@ pub fn disable_account(tx: &Tx<'_>, by: &Principal, email: &str) -> Result<(), P
     record(tx, by, "account.disabled", &account, json!({ "active": false }))
 }
 
+/// Switches the account of a leaver off for good: sessions and tokens end, system roles go. How many tokens
+/// were revoked.
+pub fn close_account(tx: &Tx<'_>, by: &Principal, account: &Account) -> Result<usize, Problem> {
+    let tokens = store::revoke_tokens(tx, &account.id)?;
+    store::set_active(tx, &account.id, false)?;
+    store::set_roles(tx, &account.id, &[])?;
+    let new = json!({ "active": false, "roles": [], "tokensRevoked": tokens, "rolesBefore": account.roles });
+    record(tx, by, "account.closed", account, new)?;
+    Ok(tokens)
+}
+
+/// Switches an account on again, with these system roles and none of the tokens it had.
+pub fn enable_account(tx: &Tx<'_>, by: &Principal, id: &AccountId, roles: &[SystemRole]) -> Result<Account, Problem> {
+    let account = store::get_account(tx, id)?;
+    if account.active {
+        return Err(Problem::Conflict(format!("The account {} is enabled already.", account.email)));
+    }
+    if !people::store::get_person(tx, &account.person_id)?.active {
+        return Err(Problem::Conflict("The person is not active. Make them active first.".to_owned()));
+    }
+    let mut roles = roles.to_vec();
+    roles.sort();
+    roles.dedup();
+    store::revoke_tokens(tx, id)?;
+    store::set_active(tx, id, true)?;
+    store::set_roles(tx, id, &roles)?;
+    record(tx, by, "account.enabled", &account, json!({ "active": true, "roles": roles }))?;
+    store::get_account(tx, id)
+}
+
 /// Gives an account another password; its sessions end at once.
 pub fn reset_password(tx: &Tx<'_>, by: &Principal, email: &str, hash: &str) -> Result<(), Problem> {
     let account = get_by_email(tx, email)?;
@@ -100,13 +131,16 @@ pub fn create_token(
     if expires_at <= tx.now() || expires_at > tx.now().plus(MAX_TOKEN_LIFE) {
         return Err(Problem::field("expiresAt", "expected an instant within the next 366 days"));
     }
+    let own = by.account.as_ref() == Some(&account.id) && by.may_decide;
     let token = StoredToken {
         id: tx.new_id(),
         account_id: account.id.clone(),
         name,
         scope: new.scope,
         // A token that somebody else made, or a command, never decides in its owner's name.
-        may_decide: by.account.as_ref() == Some(&account.id) && by.may_decide,
+        may_decide: own,
+        // A token that was made with such a token is its maker's as well.
+        made_by: if own { None } else { by.token_maker.clone().or_else(|| by.person.clone()) },
         created_at: tx.now(),
         expires_at,
         last_used_at: None,

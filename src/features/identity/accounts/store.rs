@@ -87,6 +87,28 @@ pub fn people_with_role(tx: &Tx<'_>, role: SystemRole) -> Result<Vec<PersonId>, 
     )
 }
 
+/// Those of these people who are active and whose account is, with one of these system roles, by id.
+///
+/// One query, whoever they are:
+/// ```text
+/// SCAN wanted VIRTUAL TABLE INDEX 1:
+/// SEARCH a USING INDEX sqlite_autoindex_account_2 (person_id=?)
+/// SEARCH p USING INDEX sqlite_autoindex_person_1 (id=?)
+/// SEARCH r EXISTS USING PRIMARY KEY (account_id=? AND role=?)
+/// ```
+pub fn list_able(tx: &Tx<'_>, people: &[PersonId], roles: &[SystemRole]) -> Result<Vec<PersonId>, Problem> {
+    let roles: Vec<&str> = roles.iter().map(|r| r.as_str()).collect();
+    tx.query(LIST_ABLE, params![Json(people), Json(&roles)], |r| r.get("id"))
+}
+
+/// The SQL of [`list_able`].
+pub(crate) const LIST_ABLE: &str = "SELECT p.id FROM json_each(?1) wanted
+     CROSS JOIN account a ON a.person_id = wanted.value AND a.active = 1
+     CROSS JOIN person p ON p.id = a.person_id AND p.active = 1
+     WHERE EXISTS (SELECT 1 FROM account_role r
+                   WHERE r.account_id = a.id AND r.role IN (SELECT value FROM json_each(?2)))
+     ORDER BY p.id";
+
 /// Stores a new account with its roles.
 pub fn insert_account(tx: &Tx<'_>, account: &Account, hash: Option<&str>) -> Result<(), Problem> {
     tx.execute(
@@ -104,6 +126,23 @@ pub fn insert_account(tx: &Tx<'_>, account: &Account, hash: Option<&str>) -> Res
 pub fn set_active(tx: &Tx<'_>, id: &AccountId, active: bool) -> Result<(), Problem> {
     tx.execute("UPDATE account SET active = ?2, epoch = epoch + 1 WHERE id = ?1", params![id, active])?;
     Ok(())
+}
+
+/// Stores which system roles an account has.
+pub fn set_roles(tx: &Tx<'_>, id: &AccountId, roles: &[SystemRole]) -> Result<(), Problem> {
+    tx.execute("DELETE FROM account_role WHERE account_id = ?1", params![id])?;
+    for role in roles {
+        tx.execute("INSERT INTO account_role (account_id, role) VALUES (?1, ?2)", params![id, role.as_str()])?;
+    }
+    Ok(())
+}
+
+/// Ends every token of an account; how many there were.
+pub fn revoke_tokens(tx: &Tx<'_>, id: &AccountId) -> Result<usize, Problem> {
+    tx.execute(
+        "UPDATE api_token SET revoked_at = ?2 WHERE account_id = ?1 AND revoked_at IS NULL AND expires_at > ?2",
+        params![id, tx.now()],
+    )
 }
 
 /// Stores another password; the account's sessions end.
@@ -125,6 +164,8 @@ pub struct StoredToken {
     pub scope: Option<Vec<String>>,
     /// Whether it may decide approvals.
     pub may_decide: bool,
+    /// Who made it, if it was not its owner.
+    pub made_by: Option<PersonId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it ends.
@@ -144,7 +185,7 @@ impl StoredToken {
 
 fn tokens(tx: &Tx<'_>, filter: &str, value: Value) -> Result<Vec<StoredToken>, Problem> {
     let sql = format!(
-        "SELECT id, account_id, name, scope, may_decide, created_at, expires_at, last_used_at, revoked_at
+        "SELECT id, account_id, name, scope, may_decide, made_by, created_at, expires_at, last_used_at, revoked_at
          FROM api_token WHERE {filter} = ?1 ORDER BY id"
     );
     tx.query(&sql, &[value], |r| {
@@ -154,6 +195,7 @@ fn tokens(tx: &Tx<'_>, filter: &str, value: Value) -> Result<Vec<StoredToken>, P
             name: r.get("name")?,
             scope: r.get::<Option<Json<Vec<String>>>>("scope")?.map(|j| j.0),
             may_decide: r.get("may_decide")?,
+            made_by: r.get("made_by")?,
             created_at: r.get("created_at")?,
             expires_at: r.get("expires_at")?,
             last_used_at: r.get("last_used_at")?,
@@ -180,8 +222,8 @@ pub fn list_tokens(tx: &Tx<'_>, account: &AccountId) -> Result<Vec<StoredToken>,
 /// Stores a new token under its hash.
 pub fn insert_token(tx: &Tx<'_>, token: &StoredToken, hash: &[u8]) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO api_token (id, account_id, name, hash, scope, may_decide, created_at, expires_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        "INSERT INTO api_token (id, account_id, name, hash, scope, may_decide, created_at, expires_at, made_by)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         params![
             token.id,
             token.account_id,
@@ -190,7 +232,8 @@ pub fn insert_token(tx: &Tx<'_>, token: &StoredToken, hash: &[u8]) -> Result<(),
             token.scope.clone().map(Json),
             token.may_decide,
             token.created_at,
-            token.expires_at
+            token.expires_at,
+            token.made_by
         ],
     )?;
     Ok(())

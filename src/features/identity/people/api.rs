@@ -3,16 +3,17 @@
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::ops::{self, PersonChange};
-use super::{NewPerson, Person, store};
+use super::{NewPerson, Person, PersonRef, store};
 use crate::base::access::{Permission, may};
 use crate::base::id::PersonId;
 use crate::base::page::{Page, PageRequest};
+use crate::features::identity::groups;
 use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes, nullable};
 use crate::platform::store::Store;
 
@@ -28,7 +29,9 @@ pub fn routes(state: PeopleApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_people, create_person))
         .routes(routes!(get_person, change_person))
-        .with_state(state)
+        .routes(routes!(get_relations))
+        .with_state(state.clone())
+        .merge(super::profile::api::routes(state))
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
@@ -36,6 +39,8 @@ pub fn routes(state: PeopleApi) -> Routes {
 struct ListParams {
     /// Part of a name or an address.
     q: Option<String>,
+    /// `false` only leavers, `true` only people who are there.
+    active: Option<bool>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
     /// `nextCursor` of the page before.
@@ -53,7 +58,7 @@ async fn list_people(
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let rows = api
         .store
-        .read(move |tx| store::list_people(tx, params.q.as_deref(), params.cursor.as_deref(), limit + 1))
+        .read(move |tx| store::list_people(tx, params.q.as_deref(), params.active, params.cursor.as_deref(), limit + 1))
         .await?;
     Ok(Json(Page::cut(rows, limit, |p| p.id.to_string())))
 }
@@ -111,6 +116,41 @@ async fn get_person(
         caller.principal.require(Permission::PersonRead)?;
     }
     Ok(Json(api.store.read(move |tx| store::get_person(tx, &id)).await?))
+}
+
+/// Who stands around a person.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Relations {
+    /// Whom they report to.
+    manager: Option<PersonRef>,
+    /// Whom those report to, the nearest first.
+    above: Vec<PersonRef>,
+    /// Active people who report to them, at most 200.
+    reports: Vec<PersonRef>,
+    /// Groups that they are in.
+    groups: Vec<groups::Group>,
+}
+
+/// Manager, reports and groups of a person.
+#[utoipa::path(get, path = "/api/people/{id}/relations", tag = "people", params(("id" = PersonId, Path)),
+    responses((status = 200, body = Relations), (status = 404)))]
+async fn get_relations(
+    caller: Caller,
+    State(api): State<PeopleApi>,
+    IdPath(id): IdPath<PersonId>,
+) -> Result<Json<Relations>, Failure> {
+    if !caller.principal.is_person(&id) {
+        caller.principal.require(Permission::PersonRead)?;
+    }
+    let relations = api.store.read(move |tx| {
+        store::get_person(tx, &id)?;
+        let mut above = store::line_above(tx, &id)?;
+        above.retain(|p| p.id != id);
+        let manager = (!above.is_empty()).then(|| above.remove(0));
+        Ok(Relations { manager, above, reports: store::reports(tx, &id, 200)?, groups: groups::store::groups_of(tx, &id)? })
+    });
+    Ok(Json(relations.await?))
 }
 
 /// What changes of a person; absent fields stay.

@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod ops;
+pub mod profile;
 pub mod store;
 
 use serde::Serialize;
@@ -28,6 +29,8 @@ pub struct Person {
     /// Profile attributes, an object.
     #[schema(value_type = Object)]
     pub attributes: Value,
+    /// The id that their source knows them by.
+    pub external_id: Option<String>,
     /// Since when Tenure knows them.
     pub created_at: Timestamp,
 }

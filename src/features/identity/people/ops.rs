@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{NewPerson, Person, store};
+use super::{NewPerson, Person, profile, store};
 use crate::base::access::Principal;
 use crate::base::id::PersonId;
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
+use crate::features::identity::leavers;
 use crate::platform::store::Tx;
 
 /// Adds a person.
@@ -16,6 +17,7 @@ pub fn create_person(tx: &Tx<'_>, by: &Principal, new: NewPerson) -> Result<Pers
         return Err(Problem::Conflict(format!("There is a person with the address {} already.", new.email)));
     }
     check_manager(tx, new.manager_id.as_ref(), None)?;
+    profile::ops::check(tx, &new.attributes)?;
     let person = Person {
         id: tx.new_id(),
         display_name: new.display_name.trim().to_owned(),
@@ -23,6 +25,7 @@ pub fn create_person(tx: &Tx<'_>, by: &Principal, new: NewPerson) -> Result<Pers
         manager_id: new.manager_id,
         active: true,
         attributes: new.attributes,
+        external_id: None,
         created_at: tx.now(),
     };
     store::insert_person(tx, &person)?;
@@ -41,11 +44,11 @@ pub struct PersonChange {
     pub manager_id: Option<Option<PersonId>>,
     /// New attributes, all of them.
     pub attributes: Option<Value>,
-    /// Whether they are active.
+    /// Whether they are active: see [`leavers::ops`] for what follows when somebody leaves.
     pub active: Option<bool>,
 }
 
-/// Changes a person.
+/// Changes a person. Whoever leaves is still active afterwards when their leaving is held.
 pub fn change_person(tx: &Tx<'_>, by: &Principal, id: &PersonId, change: PersonChange) -> Result<Person, Problem> {
     let before = store::get_person(tx, id)?;
     let mut after = before.clone();
@@ -61,9 +64,6 @@ pub fn change_person(tx: &Tx<'_>, by: &Principal, id: &PersonId, change: PersonC
     if let Some(attributes) = change.attributes {
         after.attributes = attributes;
     }
-    if let Some(active) = change.active {
-        after.active = active;
-    }
     let as_new = NewPerson {
         display_name: after.display_name.clone(),
         email: after.email.clone(),
@@ -71,16 +71,47 @@ pub fn change_person(tx: &Tx<'_>, by: &Principal, id: &PersonId, change: PersonC
         attributes: after.attributes.clone(),
     };
     Problem::from_fields(as_new.faults())?;
-    check_manager(tx, after.manager_id.as_ref(), Some(id))?;
+    if after.manager_id != before.manager_id {
+        check_manager(tx, after.manager_id.as_ref(), Some(id))?;
+    }
+    if after.attributes != before.attributes {
+        profile::ops::check(tx, &after.attributes)?;
+    }
     if store::find_by_email(tx, &after.email)?.is_some_and(|other| other.id != *id) {
         return Err(Problem::Conflict(format!("There is another person with the address {}.", after.email)));
     }
-    if state(&before) == state(&after) {
-        return Ok(before);
+    if state(&before) != state(&after) {
+        store::update_person(tx, &after)?;
+        record(tx, by, "person.changed", Some(&before), &after)?;
     }
+    match change.active {
+        Some(false) if before.active => {
+            leavers::ops::leave(tx, by, id, leavers::Leaving::because("the person was closed"))?;
+        }
+        Some(true) => leavers::ops::rejoin(tx, by, id, None)?,
+        _ => return Ok(after),
+    }
+    store::get_person(tx, id)
+}
+
+/// Says by which id a source knows a person.
+pub fn set_external_id(tx: &Tx<'_>, by: &Principal, id: &PersonId, external_id: Option<&str>) -> Result<(), Problem> {
+    let before = store::get_person(tx, id)?;
+    let external_id = external_id.map(str::trim).filter(|e| !e.is_empty());
+    if before.external_id.as_deref() == external_id {
+        return Ok(());
+    }
+    if let Some(wanted) = external_id {
+        if wanted.chars().count() > 255 {
+            return Err(Problem::field("externalId", "expected at most 255 characters"));
+        }
+        if let Some(other) = store::find_by_external_id(tx, wanted)? {
+            return Err(Problem::Conflict(format!("The external id {wanted} is {}'s already.", other.display_name)));
+        }
+    }
+    let after = Person { external_id: external_id.map(str::to_owned), ..before.clone() };
     store::update_person(tx, &after)?;
-    record(tx, by, "person.changed", Some(&before), &after)?;
-    Ok(after)
+    record(tx, by, "person.changed", Some(&before), &after)
 }
 
 /// Adds a group with its members.
@@ -121,20 +152,38 @@ fn check_manager(tx: &Tx<'_>, manager: Option<&PersonId>, of: Option<&PersonId>)
     if Some(manager) == of {
         return Err(Problem::field("managerId", "nobody is their own manager"));
     }
-    match store::find_person(tx, manager)? {
-        Some(_) => Ok(()),
-        None => Err(Problem::field("managerId", format!("there is no person {manager}"))),
+    if store::find_person(tx, manager)?.is_none() {
+        return Err(Problem::field("managerId", format!("there is no person {manager}")));
     }
+    let Some(of) = of else { return Ok(()) };
+    let above = store::line_above(tx, manager)?;
+    if !above.iter().any(|p| p.id == *of) {
+        return Ok(());
+    }
+    let way: Vec<&str> = above.iter().take_while(|p| p.id != *of).map(|p| p.display_name.as_str()).collect();
+    Err(Problem::field("managerId", format!("they would report to themselves, through {}", way.join(", "))))
 }
 
 fn state(person: &Person) -> Value {
     json!({
         "displayName": person.display_name, "email": person.email, "managerId": person.manager_id,
-        "active": person.active, "attributes": person.attributes,
+        "active": person.active, "attributes": person.attributes, "externalId": person.external_id,
     })
 }
 
 fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, before: Option<&Person>, after: &Person) -> Result<(), Problem> {
+    record_because(tx, by, action, None, before, after)
+}
+
+/// Writes a change of a person down.
+pub(in crate::features::identity) fn record_because(
+    tx: &Tx<'_>,
+    by: &Principal,
+    action: &'static str,
+    reason: Option<String>,
+    before: Option<&Person>,
+    after: &Person,
+) -> Result<(), Problem> {
     audit::append(
         tx,
         by,
@@ -142,7 +191,7 @@ fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, before: Option<&Per
             action,
             entity: "person",
             entity_id: after.id.to_string(),
-            reason: None,
+            reason,
             prev: before.map(state),
             new: Some(state(after)),
         },

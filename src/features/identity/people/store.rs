@@ -6,7 +6,9 @@ use crate::base::problem::Problem;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
 
-const COLUMNS: &str = "id, display_name, email, manager_id, active, attributes, created_at";
+const COLUMNS: &str = "id, display_name, email, manager_id, active, attributes, external_id, created_at";
+/// The longest way up that is followed.
+const MAX_LEVELS: u32 = 200;
 
 fn person(r: &Row<'_>) -> Result<Person, Problem> {
     Ok(Person {
@@ -16,6 +18,7 @@ fn person(r: &Row<'_>) -> Result<Person, Problem> {
         manager_id: r.get("manager_id")?,
         active: r.get("active")?,
         attributes: r.get::<Json<serde_json::Value>>("attributes")?.0,
+        external_id: r.get("external_id")?,
         created_at: r.get("created_at")?,
     })
 }
@@ -40,15 +43,22 @@ pub fn person_ref(tx: &Tx<'_>, id: &PersonId) -> Result<Option<PersonRef>, Probl
     Ok(find_person(tx, id)?.map(|p| p.to_ref()))
 }
 
-/// People after `after` by id; `q` narrows by name or address.
-pub fn list_people(tx: &Tx<'_>, q: Option<&str>, after: Option<&str>, limit: u32) -> Result<Vec<Person>, Problem> {
+/// People after `after` by id; `q` narrows by name or address, `active` by whether they are there.
+pub fn list_people(
+    tx: &Tx<'_>,
+    q: Option<&str>,
+    active: Option<bool>,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Person>, Problem> {
     tx.query(
         &format!(
             "SELECT {COLUMNS} FROM person
              WHERE id > ?1 AND (?2 IS NULL OR instr(lower(display_name || ' ' || email), lower(?2)) > 0)
+               AND (?4 IS NULL OR active = ?4)
              ORDER BY id LIMIT ?3"
         ),
-        params![after.unwrap_or(""), q, limit],
+        params![after.unwrap_or(""), q, limit, active],
         person,
     )
 }
@@ -56,8 +66,8 @@ pub fn list_people(tx: &Tx<'_>, q: Option<&str>, after: Option<&str>, limit: u32
 /// Stores a new person.
 pub fn insert_person(tx: &Tx<'_>, p: &Person) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO person (id, display_name, email, manager_id, active, attributes, created_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        "INSERT INTO person (id, display_name, email, manager_id, active, attributes, created_at, updated_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?7)",
         params![p.id, p.display_name, p.email, p.manager_id, p.active, Json(&p.attributes), p.created_at],
     )?;
     Ok(())
@@ -66,41 +76,83 @@ pub fn insert_person(tx: &Tx<'_>, p: &Person) -> Result<(), Problem> {
 /// Stores what may change of a person.
 pub fn update_person(tx: &Tx<'_>, p: &Person) -> Result<(), Problem> {
     tx.execute(
-        "UPDATE person SET display_name = ?2, email = ?3, manager_id = ?4, active = ?5, attributes = ?6 WHERE id = ?1",
-        params![p.id, p.display_name, p.email, p.manager_id, p.active, Json(&p.attributes)],
+        "UPDATE person SET display_name = ?2, email = ?3, manager_id = ?4, active = ?5, attributes = ?6,
+                           external_id = ?7, updated_at = ?8 WHERE id = ?1",
+        params![p.id, p.display_name, p.email, p.manager_id, p.active, Json(&p.attributes), p.external_id, tx.now()],
     )?;
     Ok(())
 }
 
-/// Active members of the group with this name, by id.
-pub fn group_members(tx: &Tx<'_>, name: &str) -> Result<Vec<PersonId>, Problem> {
+/// The person whom their source knows by this id.
+pub fn find_by_external_id(tx: &Tx<'_>, external_id: &str) -> Result<Option<Person>, Problem> {
+    tx.query_opt(&format!("SELECT {COLUMNS} FROM person WHERE external_id = ?1"), params![external_id], person)
+}
+
+/// Everybody above `person`, the nearest first, `person` included.
+pub fn line_above(tx: &Tx<'_>, id: &PersonId) -> Result<Vec<PersonRef>, Problem> {
     tx.query(
-        "SELECT p.id FROM person_group g
-         JOIN group_member m ON m.group_id = g.id
-         JOIN person p ON p.id = m.person_id
-         WHERE g.name = ?1 AND p.active = 1 ORDER BY p.id",
-        params![name],
+        "WITH RECURSIVE above (id, level) AS (
+           SELECT ?1, 0
+           UNION SELECT p.manager_id, a.level + 1 FROM above a JOIN person p ON p.id = a.id
+                 WHERE p.manager_id IS NOT NULL AND a.level < ?2
+         )
+         SELECT p.id, p.display_name FROM above a JOIN person p ON p.id = a.id GROUP BY p.id ORDER BY min(a.level)",
+        params![id, MAX_LEVELS],
+        |r| Ok(PersonRef { id: r.get("id")?, display_name: r.get("display_name")? }),
+    )
+}
+
+/// The active people who report to somebody, by name.
+pub fn reports(tx: &Tx<'_>, manager: &PersonId, limit: u32) -> Result<Vec<PersonRef>, Problem> {
+    tx.query(
+        "SELECT id, display_name FROM person WHERE manager_id = ?1 AND active = 1 ORDER BY display_name, id LIMIT ?2",
+        params![manager, limit],
+        |r| Ok(PersonRef { id: r.get("id")?, display_name: r.get("display_name")? }),
+    )
+}
+
+/// How many people are active.
+pub fn count_active(tx: &Tx<'_>) -> Result<u32, Problem> {
+    tx.scalar("SELECT count(*) FROM person WHERE active = 1", params![])
+}
+
+/// Active members of the group with this name, or with this former name, by id.
+pub fn group_members(tx: &Tx<'_>, name: &str) -> Result<Vec<PersonId>, Problem> {
+    let Some(group) = group_id(tx, name)? else { return Ok(Vec::new()) };
+    tx.query(
+        "SELECT p.id FROM group_member m JOIN person p ON p.id = m.person_id
+         WHERE m.group_id = ?1 AND p.active = 1 ORDER BY p.id",
+        params![group],
         |r| r.get("id"),
     )
 }
 
 /// Whether there is a group with this name.
 pub fn has_group(tx: &Tx<'_>, name: &str) -> Result<bool, Problem> {
-    tx.scalar("SELECT EXISTS (SELECT 1 FROM person_group WHERE name = ?1)", params![name])
+    Ok(group_id(tx, name)?.is_some())
 }
 
 /// Stores a group with its members.
 pub fn insert_group(tx: &Tx<'_>, id: &str, name: &str, members: &[PersonId]) -> Result<(), Problem> {
-    tx.execute("INSERT INTO person_group (id, name) VALUES (?1, ?2)", params![id, name])?;
+    tx.execute(
+        "INSERT INTO person_group (id, name, created_at, updated_at) VALUES (?1, ?2, ?3, ?3)",
+        params![id, name, tx.now()],
+    )?;
     for member in members {
         tx.execute("INSERT INTO group_member (group_id, person_id) VALUES (?1, ?2)", params![id, member])?;
     }
     Ok(())
 }
 
-/// The id of the group with this name.
+/// The id of the group with this name; of one that was renamed, also by a former name that is still in use.
 pub fn group_id(tx: &Tx<'_>, name: &str) -> Result<Option<String>, Problem> {
-    tx.query_opt("SELECT id FROM person_group WHERE name = ?1", params![name], |r| r.get("id"))
+    tx.query_opt(
+        "SELECT id FROM (SELECT id, 0 AS former FROM person_group WHERE name = ?1
+                         UNION ALL SELECT group_id, 1 FROM group_former_name WHERE name = ?1)
+         ORDER BY former LIMIT 1",
+        params![name],
+        |r| r.get("id"),
+    )
 }
 
 /// Makes somebody a member; false when they were one.

@@ -213,6 +213,7 @@ impl Identity {
         }
         principal.scope = token.permissions();
         principal.may_decide = token.may_decide;
+        principal.token_maker = token.made_by;
         if token.last_used_at.is_none_or(|at| now >= at.plus(TOUCH)) {
             self.store.write(move |tx| accounts::store::touch_token(tx, &token.id)).await?;
         }
@@ -254,6 +255,7 @@ pub fn principal_of(tx: &Tx<'_>, account: &Account) -> Result<Principal, Problem
         roles: account.roles.clone(),
         scope: None,
         may_decide: true,
+        token_maker: None,
         address: None,
         request_id: None,
         exception: None,

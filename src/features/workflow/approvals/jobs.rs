@@ -7,6 +7,7 @@ use super::escalation;
 use crate::base::access::Principal;
 use crate::base::id::ApprovalId;
 use crate::base::problem::Problem;
+use crate::features::timekeeping::ops::in_time;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
 
 #[derive(Debug, Deserialize)]
@@ -25,7 +26,11 @@ async fn climb(cx: &JobCx, payload: Value, job: &'static str) -> Result<(), Prob
     if let Some(until) = cx.store().read(move |tx| escalation::not_before(tx, &id, level, job)).await? {
         return cx.snooze(until).await;
     }
-    cx.complete(move |tx| escalation::carry_out(tx, &Principal::system(job), &approval_id, level, job)).await
+    let (by, own) = (Principal::system(job), cx.id().clone());
+    cx.complete_or_wait(move |tx| {
+        in_time(tx, &own, |tx| escalation::carry_out(tx, &by, &approval_id, level, job).map(|()| None))
+    })
+    .await
 }
 
 /// Reminds those who have not decided.

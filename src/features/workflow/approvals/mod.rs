@@ -7,7 +7,8 @@
 //! # Invariants
 //! - Nobody decides about their own request: neither who asked nor whom it is about, not even an
 //!   administrator, and nobody to whom such a person passed it on; a token that somebody else made never
-//!   decides.
+//!   decides, and whoever made the one it was asked for with does not, nor whoever changed what it is about.
+//! - With the rule of the second person on, whoever published a workflow is not its only approver.
 //! - A person votes once in an approval, in whichever stage and for however many others.
 //! - An approval is decided once, and its escalation ends with it.
 //! - A rejection has a reason.
@@ -21,6 +22,7 @@ pub mod api;
 pub mod delegations;
 pub mod escalation;
 pub mod jobs;
+pub mod leaving;
 pub mod ops;
 pub mod resolve;
 pub mod rules;
@@ -119,6 +121,8 @@ pub struct Approval {
     pub seats: Vec<Seat>,
     /// What was decided so far, in order.
     pub votes: Vec<Vote>,
+    /// Who must not decide in it, beside whoever asked and whom it is about.
+    pub barred: Vec<(PersonId, Bar)>,
 }
 
 /// Somebody who decides in a stage.
@@ -191,6 +195,38 @@ pub struct Note {
     pub text: String,
     /// When.
     pub at: Timestamp,
+}
+
+/// Why somebody must not decide in an approval, beside whoever asked and whom it is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bar {
+    /// It was asked for with a token that they made.
+    Token,
+    /// They changed what it is about.
+    Edit,
+    /// The run is part of one that is about them.
+    Around,
+}
+
+impl Bar {
+    /// The bar with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "token" => Some(Self::Token),
+            "edit" => Some(Self::Edit),
+            "around" => Some(Self::Around),
+            _ => None,
+        }
+    }
+
+    /// What somebody is told whom it keeps from deciding.
+    pub fn why(self) -> &'static str {
+        match self {
+            Self::Token => "It was asked for with a token that you made; somebody else decides.",
+            Self::Edit => "You changed what it is about; somebody else decides.",
+            Self::Around => "It is part of a request about you; somebody else decides.",
+        }
+    }
 }
 
 /// What a rung of an escalation does.
@@ -327,6 +363,9 @@ impl Approval {
         }
         if self.subject_id.as_ref() == Some(person) {
             return Some("It is about you; somebody else decides.");
+        }
+        if let Some((_, bar)) = self.barred.iter().find(|(p, _)| p == person) {
+            return Some(bar.why());
         }
         if self.vote_of(person).is_some() {
             return Some("You have decided; it waits for others.");

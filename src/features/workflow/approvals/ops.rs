@@ -48,6 +48,7 @@ pub fn open(
         reason: None,
         seats: Vec::new(),
         votes: Vec::new(),
+        barred: store::list_barred(tx, &run.id)?,
     };
     approval.seats = match stages::seats(tx, run, &approval, 1)? {
         Ok(seats) => seats,
@@ -99,6 +100,13 @@ pub(super) fn decider(tx: &Tx<'_>, by: &Principal, approval: &Approval) -> Resul
     Ok(person)
 }
 
+/// Why nobody who has a seat may decide alone; nothing when they may.
+pub(super) fn why_alone(tx: &Tx<'_>, approval: &Approval) -> Result<Option<&'static str>, Problem> {
+    let run = run_store::get_run(tx, &approval.run_id)?;
+    let holders = approval.seats.iter().filter(|s| s.stage == approval.stage && s.left_at.is_none());
+    resolve::only_publisher(tx, &run, approval, holders.map(|s| &s.person))
+}
+
 /// A text that is not empty and not too long.
 pub(super) fn text<'a>(field: &str, given: &'a str) -> Result<&'a str, Problem> {
     let given = given.trim();
@@ -119,6 +127,9 @@ pub fn decide(
     let approval = store::get_approval(tx, id)?;
     let reason = reason.map(str::trim).filter(|r| !r.is_empty());
     let person = decider(tx, by, &approval)?;
+    if let Some(why) = why_alone(tx, &approval)? {
+        return Err(Problem::Forbidden(why.to_owned()));
+    }
     if reason.is_none() && !approve {
         return Err(Problem::field("reason", "a rejection needs a reason"));
     }

@@ -4,11 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::rules::{MAX_HOPS, Standing, way};
 use super::{Approval, Seat, delegations};
-use crate::base::access::Permission;
+use crate::base::access::{Permission, SystemRole};
 use crate::base::id::PersonId;
 use crate::base::problem::Problem;
 use crate::features::identity::accounts::store::{find_by_person, people_with_role};
-use crate::features::identity::people::store::{find_person as person_with, get_person, group_members};
+use crate::features::identity::people::PersonRef;
+use crate::features::identity::people::store::{find_person as person_with, get_person, group_members, person_ref};
+use crate::features::settings;
+use crate::features::workflow::definitions::store::find_publisher;
 use crate::features::workflow::definitions::{Approver, expression};
 use crate::features::workflow::engine;
 use crate::features::workflow::runs::Run;
@@ -64,8 +67,30 @@ pub(super) fn barred(run: &Run, approval: Option<&Approval>) -> BTreeSet<PersonI
         // The subject may be another one by now; it stays about both.
         barred.extend(approval.parties());
         barred.extend(approval.votes.iter().map(|v| v.person.clone()));
+        barred.extend(approval.barred.iter().map(|(person, _)| person.clone()));
     }
     barred
+}
+
+/// Why those who hold the seats of an approval are too few, though they can decide: with the rule of the second
+/// person on, whoever published the workflow is not its only approver. `holders` are all who have voted or may.
+pub(super) fn only_publisher<'a>(
+    tx: &Tx<'_>,
+    run: &Run,
+    approval: &Approval,
+    holders: impl IntoIterator<Item = &'a PersonId>,
+) -> Result<Option<&'static str>, Problem> {
+    let mut holders = holders.into_iter();
+    // In a later stage others have decided.
+    let (Some(first), 1) = (holders.next(), approval.stages()) else { return Ok(None) };
+    if holders.any(|p| p != first) || !settings::ops::four_eyes(tx)? {
+        return Ok(None);
+    }
+    let is_publisher = find_publisher(tx, &run.workflow_id)?.as_ref() == Some(first);
+    Ok(is_publisher.then_some(
+        "Whoever published this workflow would be its only approver; with the rule of the second person on, somebody \
+         else decides. An administrator can reassign it.",
+    ))
 }
 
 /// Whether somebody can hold a seat.
@@ -77,6 +102,21 @@ pub(super) fn standing(tx: &Tx<'_>, barred: &BTreeSet<PersonId>, id: &PersonId) 
     let may = account.is_some_and(|a| a.roles.iter().any(|r| r.allows(Permission::ApprovalDecide)));
     let able = may && person_with(tx, id)?.is_some_and(|p| p.active);
     Ok(if able { Standing::Able } else { Standing::Unable })
+}
+
+/// Everybody who may decide and whose name contains `q`, by name.
+pub(super) fn able(tx: &Tx<'_>, q: &str) -> Result<Vec<PersonRef>, Problem> {
+    let mut people = BTreeSet::new();
+    for role in SystemRole::ALL.into_iter().filter(|r| r.allows(Permission::ApprovalDecide)) {
+        people.extend(people_with_role(tx, role)?);
+    }
+    let wanted = q.trim().to_lowercase();
+    let mut found = Vec::new();
+    for id in &people {
+        found.extend(person_ref(tx, id)?.filter(|p| p.display_name.to_lowercase().contains(&wanted)));
+    }
+    found.sort_by_cached_key(|p| p.display_name.to_lowercase());
+    Ok(found)
 }
 
 /// Who decides when `start` is to, by the delegations and absences that are in force now: the way there,

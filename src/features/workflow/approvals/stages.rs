@@ -31,8 +31,11 @@ pub(super) fn seats(
     };
     let seats = resolve::seats(tx, stage, &named, &resolve::barred(run, Some(approval)))?;
     let able = u32::try_from(seats.len()).unwrap_or(u32::MAX);
-    Ok(match shortfall(approval.need_of(stage), able) {
-        Some(why) => Err(why),
+    if let Some(why) = shortfall(approval.need_of(stage), able) {
+        return Ok(Err(why));
+    }
+    Ok(match resolve::only_publisher(tx, run, approval, seats.iter().map(|s| &s.person))? {
+        Some(why) => Err(format!("Nobody can decide: {why}")),
         None => Ok(seats),
     })
 }

@@ -1,9 +1,10 @@
 //! SQL of approvals.
 
-use super::{Approval, ApprovalState, Note, NoteKind, Rung, RungKind, Seat, Vote};
+use super::{Approval, ApprovalState, Bar, Note, NoteKind, Rung, RungKind, Seat, Vote};
 use crate::base::id::{ApprovalId, JobId, PersonId, RunId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::access::history::{Decision, Way};
 use crate::params;
 use crate::platform::store::{Json, Row, ToValue, Tx, Value};
 
@@ -33,6 +34,7 @@ fn approval(r: &Row<'_>) -> Result<Approval, Problem> {
         reason: r.get("reason")?,
         seats: Vec::new(),
         votes: Vec::new(),
+        barred: Vec::new(),
     })
 }
 
@@ -70,7 +72,27 @@ fn with_people(tx: &Tx<'_>, mut approval: Approval) -> Result<Approval, Problem>
         params![approval.id],
         vote,
     )?;
+    if approval.state == ApprovalState::Pending {
+        approval.barred = list_barred(tx, &approval.run_id)?;
+    }
     Ok(approval)
+}
+
+/// Who must not decide in a run beside whoever asked and whom it is about, by what the run and those that it
+/// is part of know.
+pub fn list_barred(tx: &Tx<'_>, run: &RunId) -> Result<Vec<(PersonId, Bar)>, Problem> {
+    let found: Vec<(PersonId, String)> = tx.query(
+        "WITH RECURSIVE above (id) AS (
+           SELECT ?1 UNION SELECT r.parent_run_id FROM run r JOIN above a ON r.id = a.id WHERE r.parent_run_id IS NOT NULL
+         )
+         SELECT p.person_id AS person_id, p.how AS how FROM above a CROSS JOIN run_party p ON p.run_id = a.id
+         UNION
+         SELECT r.subject_id, 'around' FROM above a CROSS JOIN run r ON r.id = a.id
+         WHERE r.id <> ?1 AND r.subject_id IS NOT NULL",
+        params![run],
+        |r| Ok((r.get("person_id")?, r.get("how")?)),
+    )?;
+    Ok(found.into_iter().filter_map(|(person, how)| Some((person, Bar::parse(&how)?))).collect())
 }
 
 /// The approval with this id; missing is a problem.
@@ -125,6 +147,55 @@ pub fn list_approvals(
     sql.push_str(&format!(" ORDER BY id DESC LIMIT {limit}"));
     let found = tx.query(&sql, &values, approval)?;
     found.into_iter().map(|a| with_people(tx, a)).collect()
+}
+
+fn decision(r: &Row<'_>) -> Result<Decision, Problem> {
+    let way: String = r.get("way")?;
+    Ok(Decision {
+        person: r.get("person_id")?,
+        way: match way.as_str() {
+            "approval" => Way::Approval,
+            "escalation" => Way::Escalation,
+            _ => Way::PassedOver,
+        },
+        at: r.get("at")?,
+        reason: r.get("reason")?,
+        step: r.get("step")?,
+        on_behalf_of: r.get::<Option<Json<_>>>("on_behalf_of")?.map_or_else(Vec::new, |j| j.0),
+        asked_by: r.get("asked_by")?,
+    })
+}
+
+/// What was decided in favour of a run up to `until`, in order: in the run, in those that it is part of, and in
+/// those inside it.
+pub fn list_decisions(tx: &Tx<'_>, run: &RunId, until: Timestamp) -> Result<Vec<Decision>, Problem> {
+    tx.query(
+        "WITH RECURSIVE above (id) AS (
+           SELECT ?1 UNION SELECT r.parent_run_id FROM run r JOIN above a ON r.id = a.id WHERE r.parent_run_id IS NOT NULL
+         ), below (id) AS (
+           SELECT ?1 UNION SELECT r.id FROM below b CROSS JOIN run r ON r.parent_run_id = b.id
+         ), family (id) AS (SELECT id FROM above UNION SELECT id FROM below)
+         SELECT v.person_id AS person_id, 'approval' AS way, v.at AS at, v.reason AS reason, a.step_name AS step,
+                s.on_behalf_of AS on_behalf_of, NULL AS asked_by
+         FROM family f CROSS JOIN approval a ON a.run_id = f.id
+         JOIN approval_vote v ON v.approval_id = a.id AND v.approves = 1
+         LEFT JOIN approval_approver s ON s.approval_id = v.approval_id AND s.stage = v.stage AND s.person_id = v.person_id
+         WHERE a.state = 'approved' AND a.decided_at <= ?2
+         UNION ALL
+         SELECT NULL, 'escalation', a.decided_at, CASE WHEN a.by_escalation THEN a.reason END, a.step_name, NULL, NULL
+         FROM family f CROSS JOIN approval a ON a.run_id = f.id
+         WHERE a.state = 'approved' AND a.exception = 1 AND a.decided_at <= ?2
+         UNION ALL
+         SELECT coalesce(e.data ->> '$.exception.decidedBy', e.data ->> '$.exception.requestedBy'), 'passed_over', e.at,
+                e.data ->> '$.reason', coalesce(s.name, e.step_id, ''), NULL,
+                CASE WHEN e.data ->> '$.exception.decidedBy' IS NOT NULL THEN e.data ->> '$.exception.requestedBy' END
+         FROM family f CROSS JOIN run_event e INDEXED BY run_event_skipped ON e.run_id = f.id
+         LEFT JOIN run_step s ON s.run_id = e.run_id AND s.visit = e.data ->> '$.visit'
+         WHERE e.kind = 'run.step_skipped' AND e.at <= ?2 AND e.data ->> '$.exception' IS NOT NULL
+         ORDER BY 3, 1",
+        params![run, until],
+        decision,
+    )
 }
 
 /// The approvals of a run that are not decided.

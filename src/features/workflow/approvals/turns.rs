@@ -63,6 +63,11 @@ pub fn hand_over(
     let Some((holder, hops)) = way.and_then(|w| Some((w.last()?.clone(), u32::try_from(w.len()).ok()?))) else {
         return Err(Problem::field("to", cannot(tx, &approval, to)?));
     };
+    let others = approval.seats.iter().filter(|s| s.stage == approval.stage && s.left_at.is_none());
+    let stay = others.map(|s| &s.person).filter(|p| **p != person).chain([&holder]);
+    if let Some(why) = resolve::only_publisher(tx, &run, &approval, stay)? {
+        return Err(Problem::field("to", why));
+    }
     let mut on_behalf_of = seat.on_behalf_of.clone();
     if seat.own {
         on_behalf_of.push(person.clone());
@@ -93,6 +98,8 @@ fn cannot(tx: &Tx<'_>, approval: &Approval, person: &PersonId) -> Result<String,
     let had = approval.seats.iter().find(|s| s.stage == approval.stage && s.person == *person);
     Ok(if approval.is_party(person) {
         format!("{name} cannot decide: it is their own request")
+    } else if approval.barred.iter().any(|(p, _)| p == person) {
+        format!("{name} cannot decide: it was asked for with a token of theirs, is about them, or they changed it")
     } else if approval.vote_of(person).is_some() {
         format!("{name} has decided in it already")
     } else if had.is_some_and(|s| s.left_at.is_none()) {
@@ -136,6 +143,10 @@ pub fn reassign(
     }
     Problem::from_fields(faults)?;
     let seats = resolve::seats(tx, approval.stage, &named, &barred)?;
+    let voted = approval.votes.iter().map(|v| &v.person);
+    if let Some(why) = resolve::only_publisher(tx, &run, &approval, seats.iter().map(|s| &s.person).chain(voted))? {
+        return Err(Problem::field("to", why));
+    }
     let leave: Vec<PersonId> = approval
         .open_seats()
         .map(|s| s.person.clone())
@@ -172,7 +183,8 @@ fn may_reassign(by: &Principal, approval: &Approval) -> Result<PersonId, Problem
     if approval.state != ApprovalState::Pending {
         return Err(Problem::Conflict(format!("It is {} already.", approval.state.as_str())));
     }
-    if approval.is_party(&person) {
+    let barred = approval.barred.iter().any(|(p, _)| *p == person);
+    if approval.is_party(&person) || barred {
         return Err(Problem::Forbidden("It is your own request; another administrator reassigns it.".to_owned()));
     }
     Ok(person)
@@ -188,7 +200,8 @@ pub fn ask(tx: &Tx<'_>, by: &Principal, id: &ApprovalId, question: &str) -> Resu
     }
     store::insert_note(tx, id, NoteKind::Question, &person, question)?;
     let subject = format!("A question about: {}", approval.config.title);
-    stages::tell_parties(tx, &approval, subject, format!("{} asks: {question}", by.name))?;
+    // It is answered where it is asked.
+    stages::tell(tx, &approval, &approval.parties(), subject, format!("{} asks: {question}", by.name))?;
     let data = json!({ "person": person, "text": question });
     stages::note(tx, &approval, "approval.asked", &format!("{} asked: {question}", by.name), data.clone())?;
     stages::record(tx, by, &approval, "approval.asked", None, (None, data))?;

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Approval, ApprovalState, NoteKind, RungKind, store};
+use super::{Approval, ApprovalState, NoteKind, RungKind, ops, store};
 use crate::base::access::Principal;
 use crate::base::id::{ApprovalId, DocumentId, EntitlementId, PersonId, RoleId, RunId};
 use crate::base::problem::Problem;
@@ -69,6 +69,8 @@ pub struct ApprovalView {
     by_escalation: bool,
     /// Whether it was approved, in a stage at least, without anybody having approved.
     exception: bool,
+    /// Whether the run only pretends, so that nothing is given by it.
+    mock: bool,
     /// Why.
     reason: Option<String>,
     /// Whether the caller may decide, ask, and hand it over.
@@ -237,8 +239,11 @@ struct ReasonRequired {
 pub(super) fn view(tx: &Tx<'_>, by: &Principal, a: Approval) -> Result<ApprovalView, Problem> {
     let run = runs::store::get_run(tx, &a.run_id)?;
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
-    let why_not = a.why_not(by);
     let pending = a.state == ApprovalState::Pending;
+    let why_not = match a.why_not(by) {
+        None => ops::why_alone(tx, &a)?,
+        why => why,
+    };
     let policy = settings::ops::reason_policy(tx)?.value;
     let now_deciding = a.seats.iter().filter(|s| s.stage == a.stage && s.left_at.is_none()).map(|s| &s.person);
     let own_seat = by.person.as_ref().and_then(|p| a.seat_of(p));
@@ -272,6 +277,7 @@ pub(super) fn view(tx: &Tx<'_>, by: &Principal, a: Approval) -> Result<ApprovalV
         decided_at: a.decided_at,
         by_escalation: a.by_escalation,
         exception: a.exception,
+        mock: run.mock,
         reason: a.reason,
     })
 }

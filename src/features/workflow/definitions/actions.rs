@@ -124,6 +124,19 @@ impl Action {
         matches!(self, Self::Connector(_) | Self::Http(_) | Self::Transform(_))
     }
 
+    /// Whether it changes a person, or what somebody may do: a run that only pretends leaves it out.
+    pub fn changes_people(&self) -> bool {
+        matches!(
+            self,
+            Self::Invitation(_)
+                | Self::RoleGrant(_)
+                | Self::RoleRevoke(_)
+                | Self::UserCreate(_)
+                | Self::ProfileUpdate(_)
+                | Self::IdentityLink(_)
+        )
+    }
+
     /// Whether it may undo another step.
     pub fn may_compensate(&self) -> bool {
         self.calls_out() || matches!(self, Self::RoleRevoke(_) | Self::Notification(_) | Self::ProfileUpdate(_))
@@ -289,9 +302,14 @@ pub struct ConnectorConfig {
     #[serde(default)]
     #[schema(value_type = Object)]
     pub params: Value,
+    /// Set to try a workflow: nothing is called, and this is what the step is told. Production refuses it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    pub mock: Option<serde_json::Map<String, Value>>,
 }
 
-/// Settings of an HTTP call that needs no secret; what needs one is a connector.
+/// Settings of an HTTP call that needs no secret, to an address below the base URL of an HTTP connector; what
+/// needs a secret is a command of the connector.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct HttpConfig {
@@ -345,6 +363,9 @@ impl Count {
     }
 }
 
+/// The longest grant: ten years.
+pub const MAX_DAYS: u64 = 3_660;
+
 /// Settings of a grant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -357,6 +378,9 @@ pub struct RoleGrantConfig {
     /// For how many days, from the moment of the grant; the role's own default when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration_days: Option<Count>,
+    /// For how many hours instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub duration_hours: Option<Count>,
     /// The types of documents it rests on.
     #[serde(default)]
     pub documents: Vec<String>,

@@ -23,6 +23,7 @@ use crate::base::problem::{FieldError, Problem};
 use crate::base::time::Timestamp;
 use crate::features::workflow::exceptions::api::{Answer, ExceptionView};
 use crate::features::workflow::{WorkflowApi, exceptions};
+use crate::features::workflow::runs::Beginning;
 use crate::features::workflow::runs::api::RunView;
 use crate::features::workflow::runs::forms::FormView;
 use crate::features::workflow::runs::ops as run_ops;
@@ -74,13 +75,16 @@ pub struct WorkflowView {
     published_at: Option<Timestamp>,
     /// Whether the caller may start it.
     can_start: bool,
+    /// Whether a run of it may only pretend; never in production.
+    can_pretend: bool,
     /// What it says; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     definition: Option<Definition>,
 }
 
-fn view(w: Workflow, by: &Principal, whole: bool) -> WorkflowView {
+fn view(w: Workflow, by: &Principal, allow_mocks: bool, whole: bool) -> WorkflowView {
     WorkflowView {
+        can_pretend: allow_mocks,
         can_start: w.status == WorkflowStatus::Active && by.can(Permission::WorkflowStart) && by.person.is_some(),
         id: w.id,
         key: w.key,
@@ -126,7 +130,7 @@ async fn list_workflows(
         .read(move |tx| store::list_workflows(tx, &filter, params.cursor.as_deref(), limit + 1))
         .await?;
     let page = Page::cut(rows, limit, |w| w.id.to_string());
-    Ok(Json(page.map(|w| view(w, &caller.principal, false))))
+    Ok(Json(page.map(|w| view(w, &caller.principal, api.allow_mocks, false))))
 }
 
 /// A definition to be stored.
@@ -161,7 +165,7 @@ async fn create_workflow(
     let by = caller.principal.clone();
     let definition = body.read()?;
     let workflow = api.store.write(move |tx| ops::create(tx, &by, definition.clone())).await?;
-    Ok((StatusCode::CREATED, Json(view(workflow, &caller.principal, true))))
+    Ok((StatusCode::CREATED, Json(view(workflow, &caller.principal, api.allow_mocks, true))))
 }
 
 /// Checks a definition without storing it, also one that could not be stored.
@@ -186,7 +190,7 @@ async fn get_workflow(
     IdPath(id): IdPath<WorkflowId>,
 ) -> Result<Json<WorkflowView>, Failure> {
     let workflow = api.store.read(move |tx| store::get_workflow(tx, &id)).await?;
-    Ok(Json(view(workflow, &caller.principal, true)))
+    Ok(Json(view(workflow, &caller.principal, api.allow_mocks, true)))
 }
 
 /// Changes a draft.
@@ -236,7 +240,8 @@ async fn list_versions(
             store::list_versions(tx, &one.key)
         })
         .await?;
-    Ok(Json(VersionList { items: rows.into_iter().map(|w| view(w, &caller.principal, false)).collect() }))
+    let items = rows.into_iter().map(|w| view(w, &caller.principal, api.allow_mocks, false)).collect();
+    Ok(Json(VersionList { items }))
 }
 
 /// What a run of a version is started with.
@@ -426,7 +431,7 @@ async fn change(
 ) -> Result<Json<WorkflowView>, Failure> {
     let by = caller.principal.clone();
     let workflow = api.store.write(move |tx| work(tx, &by)).await?;
-    Ok(Json(view(workflow, &caller.principal, true)))
+    Ok(Json(view(workflow, &caller.principal, api.allow_mocks, true)))
 }
 
 /// Why a version is published.
@@ -449,10 +454,10 @@ async fn publish(
     MaybeBody(body): MaybeBody<PublishBody>,
 ) -> Result<Answer<WorkflowView>, Failure> {
     let by = caller.principal;
-    let policy = api.four_eyes.clone();
+    let (policy, allow_mocks) = (api.four_eyes.clone(), api.allow_mocks);
     let answer = api.store.write(move |tx| {
         let outcome = exceptions::ops::publish(tx, &by, &policy, &id, body.reason.as_deref())?;
-        Answer::of(tx, &by, outcome, |tx, _| Ok(view(store::get_workflow(tx, &id)?, &by, true)))
+        Answer::of(tx, &by, outcome, |tx, _| Ok(view(store::get_workflow(tx, &id)?, &by, allow_mocks, true)))
     });
     Ok(answer.await?)
 }
@@ -499,6 +504,9 @@ struct StartBody {
     /// Values of variables.
     #[schema(value_type = Option<Object>)]
     input: Option<serde_json::Map<String, Value>>,
+    /// Whether the run only pretends: it calls no connected system and changes no person and nobody's access. Not in
+    /// production.
+    mock: bool,
 }
 
 /// Starts a run of the active version.
@@ -510,11 +518,15 @@ async fn start_run(
     IdPath(id): IdPath<WorkflowId>,
     Body(body): Body<StartBody>,
 ) -> Result<(StatusCode, Json<RunView>), Failure> {
+    if body.mock && !api.allow_mocks {
+        return Err(Problem::field("mock", "expected false: production pretends nothing").into());
+    }
     let run = api
         .store
         .write(move |tx| {
             let input = body.input.clone().unwrap_or_default();
-            let run = run_ops::start(tx, &caller.principal, &id, body.subject_id.clone(), input)?;
+            let with = Beginning { subject: body.subject_id.clone(), input, mock: body.mock };
+            let run = run_ops::start(tx, &caller.principal, &id, with)?;
             RunView::of(tx, run)
         })
         .await?;

@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use super::validate::{Check, is_name};
 use super::{
-    Action, Approver, ApprovalConfig, Count, Escalation, ForeachConfig, HttpConfig, NotificationConfig, ParallelConfig,
-    Pattern, ProfileUpdateConfig, Recipient, Rule, SetConfig, SubworkflowConfig, TaskConfig, TransformConfig, Variable,
-    expression, fields,
+    Action, Approver, ApprovalConfig, Count, Escalation, ForeachConfig, HttpConfig, MAX_DAYS, NotificationConfig,
+    ParallelConfig, Pattern, ProfileUpdateConfig, Recipient, Rule, SetConfig, SubworkflowConfig, TaskConfig,
+    TransformConfig, Variable, expression, fields,
 };
 use crate::base::time::Timestamp;
+use crate::features::connectors::drivers::http::is_reserved;
 use crate::platform::script;
 
 /// The longest delay: ten years.
@@ -115,7 +116,14 @@ impl Check<'_> {
                     self.filled(&format!("{path}.documents[{i}]"), kind);
                 }
                 if let Some(days) = &c.duration_days {
-                    self.count(&format!("{path}.durationDays"), days, 1..=3_660, "days");
+                    self.count(&format!("{path}.durationDays"), days, 1..=MAX_DAYS, "days");
+                }
+                if let Some(hours) = &c.duration_hours {
+                    let path = format!("{path}.durationHours");
+                    self.count(&path, hours, 1..=24 * MAX_DAYS, "hours");
+                    if c.duration_days.is_some() {
+                        self.error(path, "expected either durationDays or durationHours, not both");
+                    }
                 }
             }
             Action::RoleRevoke(c) => {
@@ -452,6 +460,8 @@ impl Check<'_> {
             let secret = ["authorization", "cookie", "proxy-authorization"].contains(&name.to_ascii_lowercase().as_str());
             if secret || name.to_ascii_lowercase().contains("api-key") {
                 self.error(format!("{path}.headers.{name}"), "signs in; make a connector, which keeps secrets sealed");
+            } else if is_reserved(name) {
+                self.error(format!("{path}.headers.{name}"), "is set by Tenure");
             }
         }
     }
@@ -480,6 +490,11 @@ mod tests {
             ("role_grant", json!({ "role": " ", "documents": [""] }), vec!["role", "documents[0]"]),
             ("role_grant", json!({ "role": "r", "durationDays": 3661 }), vec!["durationDays"]),
             ("role_grant", json!({ "role": "r", "durationDays": "a year" }), vec!["durationDays"]),
+            ("role_grant", json!({ "role": "r", "durationHours": 0 }), vec!["durationHours"]),
+            ("role_grant", json!({ "role": "r", "durationHours": 87_841 }), vec!["durationHours"]),
+            ("role_grant", json!({ "role": "r", "durationDays": 1, "durationHours": "{{ vars.n }}" }), vec!["durationHours"]),
+            ("http", json!({ "url": "https://a.example/", "headers": { "Host": "b.example", "X-Api-Key": "1" } }),
+             vec!["headers.Host", "headers.X-Api-Key"]),
             ("role_revoke", json!({ "role": "", "reason": "" }), vec!["role", "reason"]),
             ("notification", json!({ "to": [], "subject": "", "body": "" }), vec!["to", "subject"]),
             ("notification", json!({ "to": [{ "group": "" }], "subject": "s", "body": "" }), vec!["to[0].group"]),
@@ -504,6 +519,8 @@ mod tests {
         for (kind, config) in [
             ("role_grant", json!({ "role": "r", "durationDays": "{{ vars.n }}" })),
             ("role_grant", json!({ "role": "r", "durationDays": "30" })),
+            ("role_grant", json!({ "role": "r", "durationHours": 8 })),
+            ("role_grant", json!({ "role": "r", "durationHours": "{{ vars.n }}" })),
             ("wait_until", json!({ "until": "{{ vars.text }}" })),
             ("wait_until", json!({ "until": "2031-03-01" })),
             ("set", json!({ "values": { "n": "{{ vars.n + 1 }}", "text": null } })),

@@ -6,18 +6,20 @@
 //! - A name, field or element that is missing is null, at any depth, written `vars.a` or `vars["a"]`;
 //!   over a list that is missing nothing is repeated.
 //! - `has(vars.a)` says whether the field is there, whatever else the expression mentions.
-//! - An expression goes through a bounded number of items and gives a value of bounded size.
+//! - An expression goes through a bounded number of items, does a bounded amount of work and gives a value of
+//!   bounded size.
+
+mod adapt;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
 
-use cel::common::ast::{
-    CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, ListExpr, LiteralValue, SelectExpr, operators,
-};
+use cel::common::ast::{EntryExpr, Expr, IdedExpr, LiteralValue, operators};
 use cel::objects::Key;
 use cel::{Context, ExecutionError, Program, Value as CelValue};
 use serde_json::Value;
 
+use self::adapt::{Adapted, GET, HAS, ITEMS, PART, PATTERN, SO_FAR, TRUTHY, adapt};
 use crate::base::memo::Memo;
 
 /// The longest expression that is read.
@@ -36,20 +38,15 @@ const MAX_DEPTH: usize = 200;
 const MAX_ITEMS: usize = 20_000;
 /// The largest value, in bytes, that is gone through or given.
 const MAX_SIZE: usize = 512 * 1024;
-/// What the parser calls the result of `all`, `exists`, `map` and `filter` so far.
-const SO_FAR: &str = "@result";
-
-// Names that no expression can spell, so that nobody calls these or hides them.
-const GET: &str = "@get";
-const HAS: &str = "@has";
-const TRUTHY: &str = "@truthy";
-const ITEMS: &str = "@items";
+/// The most work of one expression: bytes of values that are looked at or made, eight more for each.
+const MAX_WORK: usize = 16 * 1024 * 1024;
+/// What a character of a pattern costs each time that the pattern is read.
+const PATTERN_WORK: usize = 512;
 
 /// Reads an expression without computing it.
 pub fn check(text: &str) -> Result<(), ExpressionError> {
     let program = compile(text)?;
-    let mut bound = Vec::new();
-    adapt(program.expression(), &mut bound, 0)?;
+    let bound = adapt(program.expression(), false)?.bound;
     let references = program.references();
     for name in references.variables() {
         if !NAMES.contains(&name) && name != SO_FAR && !bound.iter().any(|b| b == name) {
@@ -147,9 +144,11 @@ pub fn value(text: &str, values: &Value) -> Result<Value, ExpressionError> {
 
 /// An expression that was read.
 struct Ready {
-    expression: IdedExpr,
-    /// The names that it mentions.
-    names: Vec<&'static str>,
+    /// Asks for the values of the run one by one: each is found once, before it is computed.
+    quick: Adapted,
+    /// Takes them from the whole: for when one of them cannot be found that way, so that what is wrong with
+    /// it is told only if it is needed.
+    plain: Adapted,
 }
 
 /// Expressions that a thread keeps: those of the definitions that run.
@@ -158,6 +157,8 @@ const KEPT: usize = 500;
 thread_local! {
     /// Items that the expression that is being computed went through so far.
     static GONE_THROUGH: Cell<usize> = const { Cell::new(0) };
+    /// The work that it did so far.
+    static WORK: Cell<usize> = const { Cell::new(0) };
     static READY: Memo<Ready> = Memo::new(KEPT);
     static FUNCTIONS: Result<Context<'static, 'static>, String> = {
         let mut context = Context::default();
@@ -167,36 +168,84 @@ thread_local! {
 
 fn read(text: &str) -> Result<Ready, ExpressionError> {
     let program = compile(text)?;
-    let expression = adapt(program.expression(), &mut Vec::new(), 0)?;
-    let references = program.references();
-    let mentioned = references.variables();
-    let names = NAMES.into_iter().filter(|name| mentioned.contains(name)).collect();
-    Ok(Ready { expression, names })
+    Ok(Ready { quick: adapt(program.expression(), true)?, plain: adapt(program.expression(), false)? })
 }
 
 fn compute(text: &str, values: &Value) -> Result<CelValue, ExpressionError> {
     let ready = READY.with(|kept| kept.get(text, || read(text)))?;
     GONE_THROUGH.set(0);
+    WORK.set(0);
+    let found: Option<Vec<_>> = ready.quick.paths.iter().map(|path| path.find(values)).collect();
+    let adapted = if found.is_some() { &ready.quick } else { &ready.plain };
     FUNCTIONS.with(|functions| {
         let functions = functions.as_ref().map_err(|e| ExpressionError(e.clone()))?;
         let mut context = functions.new_inner_scope();
-        for name in &ready.names {
-            let value = values.get(*name).cloned().unwrap_or(Value::Null);
-            context
-                .add_variable(*name, value)
-                .map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))?;
+        let mut add = |name: &str, value: &Value| {
+            context.add_variable(name, value).map_err(|e| ExpressionError(format!("{name} cannot be used: {e}")))
+        };
+        for name in &adapted.names {
+            add(name, values.get(*name).unwrap_or(&Value::Null))?;
         }
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&ready.expression, &context)))
-            .map_err(|_| ExpressionError("cannot be computed".to_owned()))?
+        for (path, value) in adapted.paths.iter().zip(found.iter().flatten()) {
+            add(&path.slot, value)?;
+        }
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| CelValue::resolve(&adapted.expression, &context)))
+            .map_err(|gone| match gone.downcast::<TooMuch>() {
+                Ok(why) => ExpressionError(why.0),
+                Err(_) => ExpressionError("cannot be computed".to_owned()),
+            })?
             .map_err(|e| ExpressionError(e.to_string()))
     })
 }
 
 fn add_functions(context: &mut Context<'_, '_>) -> Result<(), cel::DeclarationError> {
-    context.add_function(GET, |from: CelValue, key: CelValue| member(&from, &key))?;
-    context.add_function(HAS, |from: CelValue, key: CelValue| has(&from, &key))?;
-    context.add_function(TRUTHY, |value: CelValue| is_truthy(&value))?;
+    context.add_function(GET, |from: CelValue, key: CelValue| spend(&from).and_then(|()| member(&from, &key)))?;
+    context.add_function(HAS, |from: CelValue, key: CelValue| spend(&from).and_then(|()| has(&from, &key)))?;
+    context.add_function(TRUTHY, |value: CelValue| spend(&value).map(|()| is_truthy(&value)))?;
+    context.add_function(PART, |value: CelValue| spend(&value).map(|()| value))?;
+    context.add_function(PATTERN, |value: CelValue| spend_on_pattern(&value).map(|()| value))?;
     context.add_function(ITEMS, items)
+}
+
+/// Counts the work of looking at a value, which is as large as the value.
+fn spend(value: &CelValue) -> Result<(), ExecutionError> {
+    let mut left = MAX_WORK.saturating_sub(WORK.get());
+    let enough = fits(value, &mut left);
+    WORK.set(MAX_WORK - left);
+    if enough { Ok(()) } else { too_much_work() }
+}
+
+/// Ends the computation at once. As an error it would be kept until a repetition is over: in `all` and `exists`, a
+/// later item may make it irrelevant, so that all of them are gone through.
+struct TooMuch(String);
+
+fn give_up(why: String) -> ! {
+    // Not a panic: nothing is reported, and `compute` takes it.
+    std::panic::resume_unwind(Box::new(TooMuch(why)))
+}
+
+fn too_much_work() -> ! {
+    give_up("takes too much work; go through fewer or smaller values".to_owned())
+}
+
+/// Counts the work of reading a pattern: what is to be there many times is read as often.
+fn spend_on_pattern(value: &CelValue) -> Result<(), ExecutionError> {
+    let CelValue::String(text) = value else { return Ok(()) };
+    // A class such as \w stands for many characters.
+    let (mut size, mut factor) = (text.len() + 16 * text.matches('\\').count(), 1_usize);
+    for (at, _) in text.match_indices('{') {
+        let counts = text[at + 1..].split('}').next().unwrap_or_default();
+        let most = counts.split(',').filter_map(|n| n.trim().parse::<usize>().ok()).max().unwrap_or(1);
+        // A group in a group multiplies, a character does not.
+        if text[..at].ends_with(')') {
+            factor = factor.saturating_mul(most.max(1));
+        } else {
+            size = size.saturating_add(most);
+        }
+    }
+    let work = size.saturating_mul(factor).saturating_mul(PATTERN_WORK).saturating_add(WORK.get());
+    WORK.set(work.min(MAX_WORK));
+    if work > MAX_WORK { too_much_work() } else { Ok(()) }
 }
 
 /// What is gone through, unless it is too much: repetitions inside repetitions multiply.
@@ -210,9 +259,10 @@ fn items(value: CelValue) -> Result<CelValue, ExecutionError> {
     let total = GONE_THROUGH.get().saturating_add(count);
     GONE_THROUGH.set(total);
     if total > MAX_ITEMS {
-        return Err(ExecutionError::function_error("repetition", format!("goes through more than {MAX_ITEMS} items")));
+        give_up(format!("goes through more than {MAX_ITEMS} items"));
     }
     check_size(&value)?;
+    spend(&value)?;
     Ok(value)
 }
 
@@ -276,88 +326,6 @@ fn no_member(key: &CelValue) -> ExecutionError {
         other => format!("{other:?}"),
     };
     ExecutionError::function_error("field", format!("{key} is asked of a value that is neither an object nor a list"))
-}
-
-/// The expression with the rules of this language put in; collects the names that macros bind.
-fn adapt(e: &IdedExpr, bound: &mut Vec<String>, depth: usize) -> Result<IdedExpr, ExpressionError> {
-    if depth > MAX_DEPTH {
-        return Err(ExpressionError(format!("is nested more than {MAX_DEPTH} deep; split it over several cases")));
-    }
-    let mut inner = |e: &IdedExpr| adapt(e, bound, depth + 1);
-    let expr = match &e.expr {
-        Expr::Select(SelectExpr { operand, field, test }) => {
-            let key = ided(e.id, Expr::Literal(LiteralValue::String(field.clone().into())));
-            call(if *test { HAS } else { GET }, vec![inner(operand)?, key])
-        }
-        Expr::Call(c) => {
-            let args = c.args.iter().map(&mut inner).collect::<Result<Vec<_>, _>>()?;
-            let target = c.target.as_deref().map(&mut inner).transpose()?.map(Box::new);
-            adapted_call(&c.func_name, target, args)
-        }
-        Expr::Comprehension(c) => {
-            let made = ComprehensionExpr {
-                iter_range: ided(e.id, call(ITEMS, vec![inner(&c.iter_range)?])),
-                accu_init: inner(&c.accu_init)?,
-                loop_cond: inner(&c.loop_cond)?,
-                loop_step: inner(&c.loop_step)?,
-                result: inner(&c.result)?,
-                ..c.as_ref().clone()
-            };
-            bound.push(c.iter_var.clone());
-            bound.extend(c.iter_var2.clone());
-            Expr::Comprehension(Box::new(made))
-        }
-        Expr::List(list) => {
-            let elements = list.elements.iter().map(&mut inner).collect::<Result<Vec<_>, _>>()?;
-            Expr::List(ListExpr::new_with_optionals(elements, list.optional_indices.clone()))
-        }
-        Expr::Map(map) => {
-            let mut map = map.clone();
-            for entry in &mut map.entries {
-                if let EntryExpr::MapEntry(pair) = &mut entry.expr {
-                    pair.key = inner(&pair.key)?;
-                    pair.value = inner(&pair.value)?;
-                }
-            }
-            Expr::Map(map)
-        }
-        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) | Expr::Struct(_) => e.expr.clone(),
-    };
-    Ok(ided(e.id, expr))
-}
-
-fn adapted_call(name: &str, target: Option<Box<IdedExpr>>, mut args: Vec<IdedExpr>) -> Expr {
-    match (name, args.len()) {
-        (operators::INDEX, 2) => return call(GET, args),
-        (operators::LOGICAL_NOT, 1) | (operators::LOGICAL_AND | operators::LOGICAL_OR, 2) => {
-            args = args.into_iter().map(truth_of).collect();
-        }
-        (operators::CONDITIONAL, 3) => {
-            let condition = std::mem::take(&mut args[0]);
-            args[0] = truth_of(condition);
-        }
-        (operators::IN, 2) => {
-            let list = std::mem::take(&mut args[1]);
-            args[1] = ided(list.id, call(ITEMS, vec![list]));
-        }
-        _ => {}
-    }
-    Expr::Call(CallExpr { func_name: name.to_owned(), target, args })
-}
-
-fn truth_of(e: IdedExpr) -> IdedExpr {
-    match &e.expr {
-        Expr::Ident(name) if name == SO_FAR => e,
-        _ => ided(e.id, call(TRUTHY, vec![e])),
-    }
-}
-
-fn call(name: &str, args: Vec<IdedExpr>) -> Expr {
-    Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args })
-}
-
-fn ided(id: u64, expr: Expr) -> IdedExpr {
-    IdedExpr { id, expr }
 }
 
 fn is_truthy(value: &CelValue) -> bool {
@@ -485,6 +453,69 @@ mod tests {
         assert!(is_true(&format!("{lists} == {lists}"), &values).is_err());
         let texts = format!("['x']{}", ".map(s, s + s)".repeat(60));
         assert!(value(&texts, &values).is_err());
+    }
+
+    /// Each of these would take minutes or more memory than there is; each ends soon, with a reason.
+    #[test]
+    #[allow(clippy::disallowed_methods, reason = "how long it takes is what is tested")]
+    fn no_expression_takes_long_or_much_memory() {
+        let list: Vec<Value> = (0..10_000).map(|n| json!({ "n": n, "name": format!("name {n}") })).collect();
+        let values = json!({ "vars": { "list": list, "big": "x".repeat(400_000), "few": (0..150).collect::<Vec<_>>() } });
+        let sum = |n: usize| vec!["vars.big"; n].join(" + ");
+        let texts = [
+            "vars.list.all(a, vars == null || a.n >= 0)".to_owned(),
+            "vars.list.all(a, has(vars.other) || a.n < 0 || vars.list == vars.list)".to_owned(),
+            "vars.list.all(a, vars.big == vars.big)".to_owned(),
+            "vars.list.all(a, !vars.big.contains('y'))".to_owned(),
+            "vars.list.map(a, vars.big)".to_owned(),
+            "vars.list.map(a, vars.big + 'y').size() > 0".to_owned(),
+            "vars.list.map(a, [vars.big, vars.big]).size() > 0".to_owned(),
+            "vars.list.map(a, {'a': vars.big}).size() > 0".to_owned(),
+            "vars.few.all(a, vars.few.all(b, vars.few.all(c, true)))".to_owned(),
+            "vars.list.all(a, a.name.matches('(n{1000}){1000}'))".to_owned(),
+            "vars.list.all(a, a.name.matches('[\\\\pL\\\\d ]+ [0-9]+'))".to_owned(),
+            format!("({}).size() > 0", sum(150)),
+            format!("[{}].size() > 0", sum(380).replace(" + ", ", ")),
+            format!("vars.list.all(a, {})", vec!["1 < 2"; 150].join(" && ")),
+        ];
+        for text in texts {
+            let shown: String = text.chars().take(60).collect();
+            let began = std::time::Instant::now();
+            let error = value(&text, &values).expect_err(&shown).to_string();
+            // Without optimisation everything takes many times as long.
+            let most = std::time::Duration::from_secs(if cfg!(debug_assertions) { 20 } else { 1 });
+            assert!(began.elapsed() < most, "{shown} took {:?}", began.elapsed());
+            assert!(error.contains("too much work") || error.contains("more than"), "{shown}: {error}");
+        }
+    }
+
+    /// What people ask of lists of a size that people have stays well within it.
+    #[test]
+    fn ordinary_questions_are_answered() {
+        let people: Vec<Value> =
+            (0..500).map(|n| json!({ "id": n, "mail": format!("p{n}@example.org"), "born": "1990-01-31" })).collect();
+        let values = json!({ "vars": { "people": people, "owner": 499, "text": "x".repeat(100_000) } });
+        for text in [
+            "vars.people.exists(p, p.id == vars.owner && p.mail.endsWith('example.org'))",
+            "vars.people.all(p, p.mail.matches('^p[0-9]+@example.org$'))",
+            "vars.people.filter(p, p.id > 10).map(p, p.mail + ';').size() == 489",
+            "vars.text + vars.text != ''",
+            "'p7@example.org' in vars.people.map(p, p.mail)",
+        ] {
+            assert_eq!(is_true(text, &values), Ok(true), "{text}");
+        }
+        assert_eq!(is_true("vars.people.exists(vars, vars.id == 7)", &values), Ok(true), "a name that is bound is that one");
+        let deep = format!("'a'{} != ''", " + 'a'".repeat(190));
+        assert_eq!(is_true(&deep, &values), Ok(true));
+    }
+
+    /// What is wrong with a value is told only where the value is needed.
+    #[test]
+    fn a_value_that_cannot_be_found_is_told_when_it_is_needed() {
+        let values = json!({ "vars": { "word": "x", "n": 1 } });
+        assert_eq!(is_true("vars.n == 2 && vars.word.length > 3", &values), Ok(false));
+        assert_eq!(is_true("vars.n == 1 || vars.word[0] == 'x'", &values), Ok(true));
+        assert!(is_true("vars.n == 1 && vars.word.length > 3", &values).is_err());
     }
 
     #[test]

@@ -162,6 +162,18 @@ impl VariableType {
             Self::Array => value.is_array(),
         }
     }
+
+    /// What is expected of a value, for people.
+    pub fn expected(self) -> &'static str {
+        match self {
+            Self::String => "a string",
+            Self::Number => "a number",
+            Self::Boolean => "a boolean",
+            Self::Date => "a date such as 2031-03-01",
+            Self::Object => "an object",
+            Self::Array => "an array",
+        }
+    }
 }
 
 /// One step.

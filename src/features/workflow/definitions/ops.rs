@@ -103,6 +103,7 @@ pub fn publish(tx: &Tx<'_>, by: &Principal, id: &WorkflowId) -> Result<Workflow,
     workflow.updated_at = tx.now();
     workflow.published_at = Some(tx.now());
     store::update_workflow(tx, &workflow)?;
+    store::set_publisher(tx, id, by.token_maker.as_ref().or(by.person.as_ref()))?;
     record(tx, by, "workflow.published", Some(&before), &workflow)?;
     Ok(workflow)
 }

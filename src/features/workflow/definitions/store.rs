@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Definition, Workflow, WorkflowStatus};
-use crate::base::id::WorkflowId;
+use crate::base::id::{PersonId, WorkflowId};
 use crate::base::memo::Memo;
 use crate::base::problem::Problem;
 use crate::params;
@@ -129,6 +129,20 @@ pub fn list_keys_of_name(tx: &Tx<'_>, name: &str) -> Result<Vec<String>, Problem
     )
 }
 
+/// The workflows that name a group: those that can be started or written, and those that runs still follow.
+pub fn list_using_group(tx: &Tx<'_>, group: &str) -> Result<Vec<String>, Problem> {
+    tx.query(
+        "SELECT DISTINCT w.name AS name FROM workflow w, json_tree(w.definition) t
+         WHERE t.atom = ?1 AND (t.key = 'group' OR t.path LIKE '%.groups' OR t.path LIKE '%.joinGroups'
+                                OR t.path LIKE '%.leaveGroups')
+           AND (w.status <> 'deprecated' OR EXISTS (SELECT 1 FROM run r WHERE r.workflow_id = w.id
+                                                      AND r.status IN ('pending', 'running', 'waiting')))
+         ORDER BY w.name",
+        params![group],
+        |r| r.get("name"),
+    )
+}
+
 /// Stores a new version.
 pub fn insert_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
     let d = w.definition.as_ref();
@@ -157,6 +171,18 @@ pub fn update_workflow(tx: &Tx<'_>, w: &Workflow) -> Result<(), Problem> {
         ],
     )?;
     Ok(())
+}
+
+/// Stores who published a version.
+pub fn set_publisher(tx: &Tx<'_>, id: &WorkflowId, person: Option<&PersonId>) -> Result<(), Problem> {
+    tx.execute("UPDATE workflow SET published_by = ?2 WHERE id = ?1", params![id, person.cloned()])?;
+    Ok(())
+}
+
+/// Who published a version.
+pub fn find_publisher(tx: &Tx<'_>, id: &WorkflowId) -> Result<Option<PersonId>, Problem> {
+    let found = tx.query_opt("SELECT published_by FROM workflow WHERE id = ?1", params![id], |r| r.get("published_by"))?;
+    Ok(found.flatten())
 }
 
 /// Removes a draft.

@@ -100,7 +100,8 @@ pub fn value(text: &str, format: Format) -> Result<Value, Vec<Fault>> {
 pub fn placed(text: &str, found: Vec<Finding>) -> Vec<Fault> {
     let places = Places::of(text);
     let one = |f: Finding| {
-        let at = places.find(&f.path);
+        // What is wrong with the whole begins where the text does, also when the places of its parts cannot be told.
+        let at = places.find(&f.path).or(f.path.is_empty().then_some((1, 1)));
         Fault { path: f.path, message: f.message, line: at.map(|a| a.0), column: at.map(|a| a.1) }
     };
     found.into_iter().map(one).collect()

@@ -99,7 +99,7 @@ impl Engine<'_> {
         let parent = self.state.tokens.remove(i);
         self.record_left(&parent, "success", output.clone(), None);
         for step in [parent.step.as_str(), join] {
-            let given = super::state::remembered("success", &output, None);
+            let given = super::state::remembered("success", &output, None, false);
             self.state.outputs.insert(step.to_owned(), given);
         }
         let next = self.definition.step(join).and_then(|s| s.transitions.iter().find(|t| t.on == "success"));

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{
     BURST, Effect, EndStatus, Ended, Event, FrameKind, MAX_TOKENS, MAX_VISITS, RunState, Scope, StepError, Token, Wait, state,
 };
-use crate::base::time::Timestamp;
 use crate::features::workflow::definitions::{Definition, OnError, Step};
 
 /// One event being applied.
@@ -48,9 +47,7 @@ impl<'a> Engine<'a> {
             }
             Event::Computed { visit, values } => {
                 if self.is_outside(visit) {
-                    let names: Vec<String> = values.keys().cloned().collect();
-                    self.state.vars.extend(values);
-                    self.leave(visit, "success", json!({ "changed": names }), None);
+                    self.computed(visit, values);
                 }
             }
             Event::Failed { visit, error, retryable } => {
@@ -77,10 +74,17 @@ impl<'a> Engine<'a> {
         self.burst();
     }
 
-    /// A run that failed can be taken up again; any other end is final.
+    /// A run that failed can be taken up again, and unless it was cancelled be undone; else the end is final.
     fn event_after_end(&mut self, event: Event) {
-        let failed = self.state.ended.as_ref().is_some_and(|e| e.status == EndStatus::Failed);
-        if !failed || self.state.tokens.is_empty() {
+        let ended = self.state.ended.as_ref().map(|e| e.status);
+        if let Event::Undo { reason } = event {
+            if ended != Some(EndStatus::Cancelled) && self.state.undoing.is_none() {
+                self.undo_ended(reason);
+                self.burst();
+            }
+            return;
+        }
+        if ended != Some(EndStatus::Failed) || self.state.tokens.is_empty() {
             return;
         }
         match event {
@@ -96,6 +100,21 @@ impl<'a> Engine<'a> {
             }
             _ => {}
         }
+    }
+
+    /// A transform is done; what it gives is of the types that its variables have.
+    fn computed(&mut self, visit: u32, values: Map<String, Value>) {
+        let misfit = self.definition.variables.iter().find_map(|v| {
+            let value = values.get(&v.name)?;
+            let fits = v.kind.fits(value) || value.is_null() && !v.required;
+            (!fits).then(|| format!("script: {} is {}; expected {}", v.name, found(value), v.kind.expected()))
+        });
+        if let Some(why) = misfit {
+            return self.fail(visit, StepError::new("script", why), false);
+        }
+        let names: Vec<String> = values.keys().cloned().collect();
+        self.state.vars.extend(values);
+        self.leave(visit, "success", json!({ "changed": names }), None);
     }
 
     fn start(&mut self) {
@@ -125,8 +144,7 @@ impl<'a> Engine<'a> {
     fn skip(&mut self, visit: u32, outcome: &str, reason: &str) {
         let Some(token) = self.state.token(visit).cloned() else { return };
         self.withdraw(&token);
-        self.leave(visit, outcome, json!({ "skipped": true, "reason": reason }), None);
-        self.state.undo.retain(|u| u.visit != visit);
+        self.left(visit, outcome, json!({ "reason": reason }), None, true);
     }
 
     fn stop(&mut self, status: EndStatus, reason: String) {
@@ -190,14 +208,15 @@ impl<'a> Engine<'a> {
                 self.tick_token(visit);
             }
         }
-        let next = self.state.places().iter().filter_map(due).min();
-        if let Some(at) = next {
+        if let Some(at) = self.state.due_at() {
             self.effects.push(Effect::WakeAt { at });
         }
     }
 
     fn tick_token(&mut self, visit: u32) {
         let now = self.scope.now;
+        let Some(found) = self.state.token(visit) else { return };
+        let (_, backoff) = self.retry_of(found);
         let Some(token) = self.state.tokens.iter_mut().find(|t| t.visit == visit) else { return };
         if token.deadline.is_some_and(|at| now >= at) {
             let token = token.clone();
@@ -209,7 +228,8 @@ impl<'a> Engine<'a> {
             Some(Wait::Timer { until }) if now >= until => {
                 self.leave(visit, "success", json!({ "until": until }), None);
             }
-            Some(Wait::Retry { until }) if now >= until => {
+            // One that is further away than any was begun by a clock that has been set back since.
+            Some(Wait::Retry { until }) if now >= until || until > now.plus(Duration::from_secs(backoff)) => {
                 token.wait = None;
                 token.attempt += 1;
                 let attempt = token.attempt;
@@ -308,21 +328,28 @@ impl<'a> Engine<'a> {
 
     pub(super) fn record_left(&mut self, token: &Token, outcome: &str, output: Value, error: Option<StepError>) {
         let (visit, step, outcome) = (token.visit, token.step.clone(), outcome.to_owned());
-        self.effects.push(Effect::Left { visit, step, outcome, output, error });
+        self.effects.push(Effect::Left { visit, step, outcome, output, error, skipped: false });
     }
 
     /// The step is over: remember what it gave and follow its outcome.
     pub(super) fn leave(&mut self, visit: u32, outcome: &str, output: Value, error: Option<StepError>) {
+        self.left(visit, outcome, output, error, false);
+    }
+
+    fn left(&mut self, visit: u32, outcome: &str, output: Value, error: Option<StepError>, skipped: bool) {
         let Some(i) = self.state.tokens.iter().position(|t| t.visit == visit) else { return };
         let token = self.state.tokens.remove(i);
         if token.undoing {
             return self.undone(&token, output, error);
         }
-        self.state.outputs.insert(token.step.clone(), state::remembered(outcome, &output, error.as_ref()));
-        self.record_left(&token, outcome, output.clone(), error.clone());
+        self.state.outputs.insert(token.step.clone(), state::remembered(outcome, &output, error.as_ref(), skipped));
+        let (step, given, why) = (token.step.clone(), output.clone(), error.clone());
+        self.effects.push(Effect::Left { visit, step, outcome: outcome.to_owned(), output: given, error: why, skipped });
         let definition = self.definition;
         let Some(step) = definition.step(&token.step) else { return };
-        if error.is_none() {
+        if error.is_some() {
+            self.remember_inner(step, &token);
+        } else if !skipped {
             self.remember_undo(step, &token, &output);
         }
         self.follow(step, token, outcome, output, error);
@@ -397,11 +424,14 @@ impl<'a> Engine<'a> {
     }
 }
 
-/// When a token wants to be woken.
-fn due(token: &Token) -> Option<Timestamp> {
-    let timer = match token.wait {
-        Some(Wait::Timer { until } | Wait::Retry { until }) => Some(until),
-        _ => None,
-    };
-    [timer, token.deadline].into_iter().flatten().min()
+/// What kind of value it is, for people; the value itself may be a secret.
+fn found(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
 }

@@ -7,7 +7,9 @@
 //! - A frame that is open has tokens in it, and its parent waits for it.
 //! - What succeeded and can be undone is undone once, in reverse order, when `onError` is `compensate` or
 //!   somebody asks for it; once begun, undoing is not stopped.
-//! - A step that was skipped did not succeed: nothing undoes it.
+//! - A step that was skipped did not succeed: nothing undoes it. That it was is the state's word, not a value's.
+//! - Of a run that has ended nothing follows, but that it is undone with the run that it is part of.
+//! - A transform gives its variables values of their types, or fails.
 
 mod forks;
 mod machine;
@@ -21,7 +23,7 @@ use serde_json::{Map, Value, json};
 pub use state::*;
 
 use super::definitions::{Action, Definition};
-use crate::base::template;
+use crate::base::template::{self, TemplateError};
 use crate::base::time::Timestamp;
 use machine::Engine;
 
@@ -98,7 +100,7 @@ pub enum Event {
         /// Why.
         reason: String,
     },
-    /// The run is to end as cancelled, and what succeeded is undone before it does.
+    /// The run is to end as cancelled, and what succeeded is undone before it does; also when it has ended by itself.
     Undo {
         /// Why.
         reason: String,
@@ -169,6 +171,9 @@ pub enum Effect {
         output: Value,
         /// Why it failed.
         error: Option<StepError>,
+        /// Whether it was passed over by hand.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        skipped: bool,
     },
     /// What a step waits for is not wanted any more: its branch, its time or its run is over.
     Withdrawn {
@@ -190,6 +195,13 @@ pub enum Effect {
     },
     /// An assignment that the run made is to be revoked; tell the engine when it is.
     RevokeAssignment {
+        /// The visit.
+        visit: u32,
+        /// Which one.
+        id: String,
+    },
+    /// What a run inside this one did is to be undone; tell the engine when it is.
+    UndoRun {
         /// The visit.
         visit: u32,
         /// Which one.
@@ -241,7 +253,7 @@ pub fn rendered(
         let current = state.undoing.as_ref()?.current.as_ref()?;
         return match &current.action {
             UndoAction::Action { action } => Some(Ok((**action).clone())),
-            UndoAction::RevokeAssignment { .. } => None,
+            UndoAction::RevokeAssignment { .. } | UndoAction::Run { .. } => None,
         };
     }
     let step = definition.step(&token.step)?;
@@ -282,13 +294,19 @@ fn bad(place: &str, why: &str) -> StepError {
     StepError::new("bad_expression", format!("{place}: {why}"))
 }
 
+/// What is wrong with a template somewhere below `place`, by its whole path in the step.
+fn bad_template(place: &str, fault: &TemplateError) -> StepError {
+    let dot = if fault.path.is_empty() || fault.path.starts_with('[') { "" } else { "." };
+    bad(&format!("{place}{dot}{}", fault.path), &fault.message)
+}
+
 /// The settings with every template filled in; a script is not a template.
 fn render(action: &Action, values: &Value) -> Result<Action, StepError> {
     if matches!(action, Action::Transform(_)) {
         return Ok(action.clone());
     }
     let whole = serde_json::to_value(action).map_err(|e| bad("config", &e.to_string()))?;
-    let rendered = template::render_value(&whole["config"], values).map_err(|e| bad(&e.path, &e.message))?;
+    let rendered = template::render_value(&whole["config"], values).map_err(|e| bad_template("config", &e))?;
     let whole = json!({ "type": action.kind(), "config": rendered });
     serde_path_to_error::deserialize(whole).map_err(|e| bad(&e.path().to_string(), &e.inner().to_string()))
 }

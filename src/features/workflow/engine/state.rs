@@ -49,6 +49,11 @@ impl RunState {
         if self.ended.is_some() { &[] } else { &self.tokens }
     }
 
+    /// The next instant that the run waits for.
+    pub fn due_at(&self) -> Option<Timestamp> {
+        self.places().iter().filter_map(Token::due_at).min()
+    }
+
     /// What the run waits for.
     pub fn waits(&self) -> impl Iterator<Item = (&Token, &Wait)> {
         self.places().iter().filter_map(|t| t.wait.as_ref().map(|w| (t, w)))
@@ -88,6 +93,17 @@ pub struct Token {
     /// Whether the step is being undone.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub undoing: bool,
+}
+
+impl Token {
+    /// When it wants to be woken.
+    fn due_at(&self) -> Option<Timestamp> {
+        let timer = match self.wait {
+            Some(Wait::Timer { until } | Wait::Retry { until }) => Some(until),
+            _ => None,
+        };
+        [timer, self.deadline].into_iter().flatten().min()
+    }
 }
 
 /// What a run waits for.
@@ -226,6 +242,11 @@ pub enum UndoAction {
         /// Rendered.
         action: Box<Action>,
     },
+    /// What the run inside it did is undone.
+    Run {
+        /// Which one.
+        id: String,
+    },
 }
 
 /// How far a run is with undoing.
@@ -271,10 +292,12 @@ pub enum EndStatus {
     Cancelled,
 }
 
-/// A failure as it is remembered among the outputs.
-pub(super) fn remembered(outcome: &str, output: &Value, error: Option<&StepError>) -> Value {
+/// A step as it is remembered among the outputs. That it was skipped stands beside what it gave: whatever
+/// a step gives, it cannot say so of itself.
+pub(super) fn remembered(outcome: &str, output: &Value, error: Option<&StepError>, skipped: bool) -> Value {
     match error {
         Some(error) => serde_json::json!({ "outcome": outcome, "error": error }),
+        None if skipped => serde_json::json!({ "outcome": outcome, "output": output, "skipped": true }),
         None => serde_json::json!({ "outcome": outcome, "output": output }),
     }
 }

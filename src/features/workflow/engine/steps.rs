@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::forks::MAX_ITEMS;
 use super::machine::Engine;
-use super::{Effect, EndStatus, StepError, Token, Wait, bad, render, values};
+use super::{Effect, EndStatus, StepError, Token, Wait, bad, bad_template, render, values};
 use crate::base::template;
 use crate::base::time::Timestamp;
 use crate::features::workflow::definitions::{
@@ -67,7 +67,7 @@ impl Engine<'_> {
             match expression::is_true(&case.when, &values) {
                 Ok(true) => return self.leave(token.visit, &case.outcome, Value::Null, None),
                 Ok(false) => {}
-                Err(e) => return self.fail(token.visit, bad(&format!("cases[{k}].when"), &e.to_string()), false),
+                Err(e) => return self.fail(token.visit, bad(&format!("config.cases[{k}].when"), &e.to_string()), false),
             }
         }
         self.leave(token.visit, &config.default, Value::Null, None);
@@ -76,7 +76,7 @@ impl Engine<'_> {
     fn case(&mut self, token: &Token, config: &CaseConfig) {
         let value = match expression::value(&config.value, &self.values(token)) {
             Ok(value) => value,
-            Err(e) => return self.fail(token.visit, bad("value", &e.to_string()), false),
+            Err(e) => return self.fail(token.visit, bad("config.value", &e.to_string()), false),
         };
         let fits = |wanted: &Value| match wanted {
             Value::Array(any) => any.iter().any(|one| same(one, &value)),
@@ -93,7 +93,7 @@ impl Engine<'_> {
         for (name, value) in &config.values {
             match template::render_value(value, &values) {
                 Ok(value) => computed.push((name.clone(), value)),
-                Err(e) => return self.fail(token.visit, bad(&format!("values.{name}"), &e.message), false),
+                Err(e) => return self.fail(token.visit, bad_template(&format!("config.values.{name}"), &e), false),
             }
         }
         self.state.vars.extend(computed);
@@ -110,7 +110,7 @@ impl Engine<'_> {
 
     fn wait_until(&mut self, token: &Token, config: &WaitUntilConfig) {
         let until = template::render_text(&config.until, &self.values(token))
-            .map_err(|e| bad("until", &e.message))
+            .map_err(|e| bad_template("config.until", &e))
             .and_then(|text| instant(&text));
         match until {
             Ok(until) if until <= self.scope.now => {
@@ -137,7 +137,7 @@ pub const MAX_DELAY: u64 = 10 * 366 * 86_400;
 
 fn render_count(config: &DelayConfig, values: &Value) -> Result<u64, StepError> {
     let rendered = json!(config.seconds);
-    let rendered = template::render_value(&rendered, values).map_err(|e| bad("seconds", &e.message))?;
+    let rendered = template::render_value(&rendered, values).map_err(|e| bad_template("config.seconds", &e))?;
     let count = match &rendered {
         Value::Number(n) => n.as_u64(),
         Value::String(text) => text.trim().parse().ok(),
@@ -145,7 +145,7 @@ fn render_count(config: &DelayConfig, values: &Value) -> Result<u64, StepError> 
     };
     count
         .filter(|seconds| *seconds <= MAX_DELAY)
-        .ok_or_else(|| bad("seconds", &format!("got {rendered}; expected a whole number, at most {MAX_DELAY}")))
+        .ok_or_else(|| bad("config.seconds", &format!("got {rendered}; expected a whole number, at most {MAX_DELAY}")))
 }
 
 /// An instant, or the beginning of a day in UTC.
@@ -156,14 +156,14 @@ fn instant(text: &str) -> Result<Timestamp, StepError> {
     }
     let day = text.parse::<jiff::civil::Date>().ok().and_then(|d| d.to_zoned(jiff::tz::TimeZone::UTC).ok());
     day.map(|d| Timestamp::from_millis(d.timestamp().as_millisecond()))
-        .ok_or_else(|| bad("until", &format!("got {text:?}; expected an instant (2031-03-01T08:00:00Z) or a day")))
+        .ok_or_else(|| bad("config.until", &format!("got {text:?}; expected an instant (2031-03-01T08:00:00Z) or a day")))
 }
 
 fn items(text: &str, values: &Value) -> Result<Vec<Value>, StepError> {
-    match expression::value(text, values).map_err(|e| bad("items", &e.to_string()))? {
+    match expression::value(text, values).map_err(|e| bad("config.items", &e.to_string()))? {
         Value::Null => Ok(Vec::new()),
         Value::Array(items) if items.len() <= MAX_ITEMS => Ok(items),
-        Value::Array(items) => Err(bad("items", &format!("got {} items; expected at most {MAX_ITEMS}", items.len()))),
-        _ => Err(bad("items", "expected a list")),
+        Value::Array(items) => Err(bad("config.items", &format!("got {} items; expected at most {MAX_ITEMS}", items.len()))),
+        _ => Err(bad("config.items", "expected a list")),
     }
 }

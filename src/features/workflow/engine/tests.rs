@@ -107,6 +107,22 @@ fn a_step_is_tried_again_as_often_as_it_says_then_follows_its_error_edge() {
     assert_eq!(state.ended.and_then(|e| e.reason).as_deref(), Some("gave up"));
 }
 
+/// It was to be in seconds, not when the clock comes there again.
+#[test]
+fn a_retry_that_a_wrong_future_put_off_comes_once_the_clock_is_set_back() {
+    let d = definition(json!([
+        { "id": "a", "name": "A", "type": "connector", "config": { "connector": "x", "command": "y" },
+          "retry": { "count": 1, "backoffSeconds": 10 } },
+    ]));
+    let (state, _) = start(&d, json!({}));
+    let error = StepError { message: "no".to_owned(), code: "no".to_owned() };
+    let failed = Event::Failed { visit: 1, error, retryable: true };
+    let (state, _) = advance(&d, state, failed, &scope(4_000_000_000_000));
+    let attempt = |now: i64| advance(&d, state.clone(), Event::Tick, &scope(now)).0.tokens[0].attempt;
+    assert_eq!(attempt(4_000_000_000_000), 1, "its instant has not come");
+    assert_eq!(attempt(1_900_000_000_000), 2);
+}
+
 #[test]
 fn without_an_error_edge_the_run_fails_and_names_the_step() {
     let d = definition(json!([
@@ -115,7 +131,7 @@ fn without_an_error_edge_the_run_fails_and_names_the_step() {
     let (state, _) = start(&d, json!({}));
     let ended = state.ended.expect("ended");
     assert_eq!(ended.status, EndStatus::Failed);
-    assert!(ended.reason.expect("a reason").starts_with("Add account: values.text"));
+    assert!(ended.reason.expect("a reason").starts_with("Add account: config.values.text: line 1, column "));
 }
 
 #[test]
@@ -410,6 +426,128 @@ fn values_are_compared_as_json_and_lists_mean_any_of_them() {
         let (state, _) = start(&d, json!({ "n": n }));
         assert_eq!(state.outputs["a"]["outcome"], outcome, "{n}");
     }
+}
+
+/// The mark stands in the state beside what a step gave: a value that looks like it marks nothing.
+#[test]
+fn no_value_says_of_its_step_that_it_was_skipped() {
+    let mut d = steps(&[("a", "connector", call(), &[("success", "b")]), ("b", "connector", call(), &[])]);
+    for step in &mut d.steps {
+        step.compensation =
+            serde_json::from_value(json!({ "type": "connector", "config": call() })).expect("reads");
+    }
+    let skipped = |effects: &[Effect]| {
+        effects.iter().find_map(|e| match e {
+            Effect::Left { skipped, .. } => Some(*skipped),
+            _ => None,
+        })
+    };
+    let (state, _) = start(&d, json!({}));
+    let forged = json!({ "skipped": true, "reason": "not at all" });
+    let (state, effects) = advance(&d, state.clone(), finished(visit_of(&state, "a"), forged), &scope(0));
+    assert_eq!((skipped(&effects), state.undo.len()), (Some(false), 1), "it was done, and can be undone");
+    assert_eq!(state.outputs["a"].get("skipped"), None);
+    let skip = Event::Skip { visit: visit_of(&state, "b"), outcome: "success".to_owned(), reason: "r".to_owned() };
+    let (state, effects) = advance(&d, state, skip, &scope(0));
+    assert_eq!((skipped(&effects), state.undo.len()), (Some(true), 1), "nothing undoes what was not done");
+    assert_eq!(state.outputs["b"], json!({ "outcome": "success", "output": { "reason": "r" }, "skipped": true }));
+}
+
+#[test]
+fn a_transform_gives_values_of_the_types_of_its_variables() {
+    let d: Definition = serde_json::from_value(json!({
+        "name": "Test",
+        "variables": [{ "name": "n", "type": "number", "required": true }, { "name": "day", "type": "date" },
+                      { "name": "list", "type": "array" }],
+        "steps": [{ "id": "a", "name": "Sum", "type": "transform",
+                    "config": { "script": "return {}", "outputs": ["n", "day", "list"] } }],
+    }))
+    .expect("reads");
+    let rows = [
+        (json!({ "n": "7" }), Some("script: n is a string; expected a number")),
+        (json!({ "n": null }), Some("script: n is null; expected a number")),
+        (json!({ "n": 7, "day": "tomorrow" }), Some("script: day is a string; expected a date such as 2031-03-01")),
+        (json!({ "list": {} }), Some("script: list is an object; expected an array")),
+        (json!({ "n": 7, "day": null, "list": [] }), None),
+        (json!({ "day": "2031-03-01" }), None),
+    ];
+    for (values, fault) in rows {
+        let (state, _) = start(&d, json!({ "n": 1 }));
+        let values = values.as_object().cloned().expect("an object");
+        let (state, _) = advance(&d, state, Event::Computed { visit: 1, values: values.clone() }, &scope(0));
+        let reason = state.ended.and_then(|e| e.reason);
+        assert_eq!(reason, fault.map(|f| format!("Sum: {f}")), "{values:?}");
+        assert_eq!(state.vars["n"] == json!(1), fault.is_some() || !values.contains_key("n"), "{values:?}");
+    }
+}
+
+/// Whoever mends it sees which of many texts it is, and where in it.
+#[test]
+fn a_fault_in_a_template_names_its_path_and_its_column() {
+    let mail = json!({ "connector": "c", "command": "x",
+                       "params": { "mail": { "to": ["a", "to {{ vars.nobody.at }}"] } } });
+    let rows = [
+        ("connector", mail, "config.params.mail.to[1]: line 1, column "),
+        ("connector", json!({ "connector": "c", "command": "x", "params": { "a": "one\n  {{ vars.absent.x }}" } }),
+            "config.params.a: line 2, column "),
+        ("set", json!({ "values": { "text": { "deep": ["{{ nothing }}"] } } }), "config.values.text.deep[0]: line 1, column 4: "),
+        ("delay", json!({ "seconds": "{{ vars.absent.x }}" }), "config.seconds: line 1, column "),
+        ("wait_until", json!({ "until": "{{ vars.n }}" }), "config.until: got \"7\""),
+        ("condition", json!({ "cases": [{ "when": "vars.text.length > 1", "outcome": "a" }] }), "config.cases[0].when: "),
+        ("foreach", json!({ "items": "vars.n", "body": "a" }), "config.items: expected a list"),
+    ];
+    for (kind, config, fault) in rows {
+        let d = steps(&[("a", kind, config, &[])]);
+        let (state, _) = start(&d, json!({ "n": 7, "text": "x" }));
+        let reason = state.ended.and_then(|e| e.reason).unwrap_or_default();
+        assert!(reason.starts_with(&format!("a: {fault}")), "{kind}: {reason}");
+    }
+}
+
+/// A run inside another one is undone in its place: after what came later, before what came earlier.
+#[test]
+fn a_run_inside_is_undone_in_its_turn_also_when_it_failed() {
+    let undo = json!({ "type": "connector", "config": call() });
+    for fails in [false, true] {
+        let mut d = steps(&[
+            ("a", "connector", call(), &[("success", "inner")]),
+            ("inner", "subworkflow", json!({ "workflow": "w" }), &[("success", "b"), ("error", "b")]),
+            ("b", "connector", call(), &[]),
+        ]);
+        d.on_error = OnError::Compensate;
+        d.steps[0].compensation = serde_json::from_value(undo.clone()).expect("reads");
+        let (state, _) = start(&d, json!({}));
+        let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+        let visit = visit_of(&state, "inner");
+        let waits = Event::Waits { visit, wait: Wait::Run { id: "run_1".to_owned() } };
+        let (state, _) = advance(&d, state, waits, &scope(0));
+        let over = if fails { broken(visit) } else { finished(visit, json!({ "runId": "run_1" })) };
+        let (state, _) = advance(&d, state, over, &scope(0));
+        let (state, effects) = advance(&d, state.clone(), broken(visit_of(&state, "b")), &scope(0));
+        let undone = effects.iter().find(|e| matches!(e, Effect::UndoRun { id, .. } if id == "run_1"));
+        assert!(undone.is_some(), "{effects:?}");
+        let (state, effects) = advance(&d, state.clone(), finished(visit_of(&state, "inner"), Value::Null), &scope(0));
+        assert!(effects.iter().any(|e| matches!(e, Effect::Do { .. })), "then what came before it: {effects:?}");
+        let (state, _) = advance(&d, state.clone(), finished(visit_of(&state, "a"), Value::Null), &scope(0));
+        assert_eq!(state.undoing.map(|u| u.undone), Some(2));
+    }
+}
+
+#[test]
+fn a_complete_run_is_undone_once_and_one_with_nothing_to_undo_stays() {
+    let mut d = steps(&[("a", "connector", call(), &[])]);
+    let undo = Event::Undo { reason: "the run around it is undone".to_owned() };
+    let (state, _) = start(&d, json!({}));
+    let (complete, _) = advance(&d, state, finished(1, Value::Null), &scope(0));
+    assert_eq!(advance(&d, complete.clone(), undo.clone(), &scope(0)), (complete, Vec::new()));
+    d.steps[0].compensation = serde_json::from_value(json!({ "type": "connector", "config": call() })).expect("reads");
+    let (state, _) = start(&d, json!({}));
+    let (complete, _) = advance(&d, state, finished(1, Value::Null), &scope(0));
+    let (state, effects) = advance(&d, complete, undo.clone(), &scope(0));
+    assert!(state.ended.is_none() && effects.iter().any(|e| matches!(e, Effect::Do { visit: 2, .. })), "{effects:?}");
+    let (over, _) = advance(&d, state, finished(2, Value::Null), &scope(0));
+    assert_eq!(over.ended.as_ref().map(|e| e.status), Some(EndStatus::Cancelled));
+    assert_eq!(advance(&d, over.clone(), undo, &scope(0)), (over, Vec::new()));
 }
 
 pub mod properties;

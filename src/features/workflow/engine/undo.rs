@@ -25,6 +25,10 @@ impl Engine<'_> {
                 Some(id) => UndoAction::RevokeAssignment { id: id.to_owned() },
                 None => return,
             },
+            (None, Action::Subworkflow(_)) => match output["runId"].as_str() {
+                Some(id) => UndoAction::Run { id: id.to_owned() },
+                None => return,
+            },
             _ => return,
         };
         self.state.undo.push(Undo { step: step.id.clone(), visit: token.visit, action });
@@ -41,6 +45,22 @@ impl Engine<'_> {
         }
         self.state.undoing = Some(Undoing { reason, status, undone: 0, failed: Vec::new(), current: None });
         self.undo_next();
+    }
+
+    /// A run inside this one that failed may have done something before it did.
+    pub(super) fn remember_inner(&mut self, step: &Step, token: &Token) {
+        if let (Some(Wait::Run { id }), None) = (&token.wait, &step.compensation) {
+            let action = UndoAction::Run { id: id.clone() };
+            self.state.undo.push(Undo { step: step.id.clone(), visit: token.visit, action });
+        }
+    }
+
+    /// What a run did that has come to its end is undone, because the run that it is part of is.
+    pub(super) fn undo_ended(&mut self, reason: String) {
+        if !self.state.undo.is_empty() {
+            self.state.ended = None;
+            self.undo_all(EndStatus::Cancelled, reason);
+        }
     }
 
     fn undo_next(&mut self) {
@@ -81,6 +101,7 @@ impl Engine<'_> {
         self.effects.push(match current.action {
             UndoAction::RevokeAssignment { id } => Effect::RevokeAssignment { visit, id },
             UndoAction::Action { action } => Effect::Do { visit, attempt, action },
+            UndoAction::Run { id } => Effect::UndoRun { visit, id },
         });
     }
 
@@ -99,7 +120,7 @@ impl Engine<'_> {
             }
         }
         let outcome = if error.is_some() { "error" } else { "undone" };
-        let given = json!({ "undone": state::remembered(outcome, &output, error.as_ref()) });
+        let given = json!({ "undone": state::remembered(outcome, &output, error.as_ref(), false) });
         self.state.outputs.entry(token.step.clone()).and_modify(|o| o["undone"] = given["undone"].clone()).or_insert(given);
         self.record_left(token, outcome, output, error);
         self.undo_next();

@@ -4,3 +4,4 @@
 //! Which runs wait for them and which workflows they start: [`super::runs::signals`].
 
 pub mod api;
+pub mod hooks;

@@ -18,6 +18,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::assignments::{self, Assignment};
+use crate::features::access::history;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::WorkflowApi;
 use crate::platform::http::{Allowed, Body, Caller, Failure, IdPath, Params, Routes};
@@ -97,6 +98,8 @@ pub struct ExceptionView {
     target_id: Option<String>,
     /// What it changes.
     changes: Vec<ChangeView>,
+    /// When a document ends the access before the end that is asked for.
+    document_ends_at: Option<Timestamp>,
     /// Who asked.
     requested_by: Option<PersonRef>,
     /// Whom it is about.
@@ -144,6 +147,12 @@ impl ExceptionView {
                 deciders.extend(people::store::person_ref(tx, &id)?);
             }
         }
+        let document_ends_at = match &e.act {
+            Act::ExtendAssignment { assignment_id, expires_at, .. } if e.state == ExceptionState::Pending => {
+                history::ops::document_end_before(tx, assignment_id, Some(*expires_at))?
+            }
+            _ => None,
+        };
         let why_not = e.why_not(by, tx.now());
         Ok(Self {
             kind: e.act.kind(),
@@ -155,6 +164,7 @@ impl ExceptionView {
             },
             target_id: if e.act.run_id().is_some() { None } else { Some(e.act.target()) },
             changes: changes(&e.act),
+            document_ends_at,
             requested_by: refs(&Some(e.requested_by.clone()))?,
             subject: refs(&e.subject_id)?,
             decided_by: refs(&e.decided_by)?,
@@ -186,6 +196,9 @@ fn changes(act: &Act) -> Vec<ChangeView> {
         ],
         Act::ExtendAssignment { expires_at, before, .. } => {
             vec![change("expiresAt", serde_json::json!(before), serde_json::json!(expires_at))]
+        }
+        Act::AdoptAccount { expires_at, .. } | Act::AdoptAccounts { expires_at, .. } => {
+            vec![change("expiresAt", Value::Null, serde_json::json!(expires_at))]
         }
         Act::PublishWorkflow { .. } => vec![change("status", "draft".into(), "active".into())],
         Act::FourEyesOff => vec![change("fourEyes", true.into(), false.into())],
@@ -399,7 +412,8 @@ async fn grant_role(
     Ok(answer.await?)
 }
 
-fn assignment(tx: &Tx<'_>, done: Done) -> Result<Assignment, Problem> {
+/// The assignment that was made or changed.
+pub(super) fn assignment(tx: &Tx<'_>, done: Done) -> Result<Assignment, Problem> {
     match done {
         Done::Assignment(id) => assignments::store::get_assignment(tx, &id),
         other => Err(Problem::internal(format!("expected an assignment, got {other:?}"))),
@@ -416,22 +430,37 @@ struct ExtendBody {
     reason: String,
 }
 
+/// An assignment that lasts longer.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ExtendedView {
+    /// The assignment with its new end.
+    #[serde(flatten)]
+    assignment: Assignment,
+    /// When a document that it rests on ends it all the same, if that is before the new end.
+    document_ends_at: Option<Timestamp>,
+}
+
 /// Lets an assignment last longer. With the rule of the second person on, it is asked for.
 #[utoipa::path(post, path = "/api/assignments/{id}/extend", tag = "access", params(("id" = AssignmentId, Path)),
     request_body = ExtendBody,
-    responses((status = 200, body = Assignment), (status = 202, body = ExceptionView), (status = 403), (status = 409),
-              (status = 422)))]
+    responses((status = 200, body = ExtendedView), (status = 202, body = ExceptionView), (status = 403), (status = 404),
+              (status = 409), (status = 422)))]
 async fn extend_assignment(
     caller: Allowed<may::AssignmentWrite>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<AssignmentId>,
     Body(body): Body<ExtendBody>,
-) -> Result<Answer<Assignment>, Failure> {
+) -> Result<Answer<ExtendedView>, Failure> {
     let by = caller.principal;
     let policy = api.four_eyes.clone();
     let answer = api.store.write(move |tx| {
         let outcome = ops::extend_assignment(tx, &by, &policy, &id, body.expires_at, &body.reason)?;
-        Answer::of(tx, &by, outcome, assignment)
+        Answer::of(tx, &by, outcome, |tx, done| {
+            let assignment = assignment(tx, done)?;
+            let document_ends_at = history::ops::document_end_before(tx, &id, assignment.expires_at)?;
+            Ok(ExtendedView { assignment, document_ends_at })
+        })
     });
     Ok(answer.await?)
 }

@@ -9,6 +9,7 @@ use super::{break_glass, ops};
 use crate::base::access::Principal;
 use crate::base::id::{BreakGlassId, ExceptionId};
 use crate::base::problem::Problem;
+use crate::features::timekeeping::ops::in_time;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler};
 
 /// Ends an exception that nobody decided in time.
@@ -40,12 +41,9 @@ impl JobHandler for ExpireException {
         Box::pin(async move {
             let ExceptionPayload { exception_id } = serde_json::from_value(payload)
                 .map_err(|e| Problem::refused(format!("payload: {e}; expected {{\"exceptionId\": \"exc_…\"}}")))?;
-            let by = Principal::system(EXPIRE_EXCEPTION);
+            let (by, job) = (Principal::system(EXPIRE_EXCEPTION), cx.id().clone());
             // A promoted job comes early: it goes back to wait for the instant.
-            match cx.page(move |tx| ops::expire(tx, &by, &exception_id)).await? {
-                Some(later) => cx.snooze(later).await,
-                None => Ok(()),
-            }
+            cx.complete_or_wait(move |tx| in_time(tx, &job, |tx| ops::expire(tx, &by, &exception_id))).await
         })
     }
 }
@@ -69,7 +67,11 @@ impl JobHandler for RemindReview {
         Box::pin(async move {
             let ReviewPayload { break_glass_id } = serde_json::from_value(payload)
                 .map_err(|e| Problem::refused(format!("payload: {e}; expected {{\"breakGlassId\": \"brk_…\"}}")))?;
-            cx.complete(move |tx| break_glass::ops::remind(tx, &break_glass_id)).await
+            let job = cx.id().clone();
+            cx.complete_or_wait(move |tx| {
+                in_time(tx, &job, |tx| break_glass::ops::remind(tx, &break_glass_id).map(|()| None))
+            })
+            .await
         })
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //! - With the rule of the second person on, nobody passes over a decision, corrects a variable of a run in
-//!   which somebody was asked to decide, grants or extends access outside a run, publishes what they wrote,
-//!   or switches the rule off, alone; whatever they are and however they signed in.
+//!   which somebody was asked to decide, grants or extends access outside a run, makes access of accounts
+//!   that a reconciliation found, publishes what they wrote, or switches the rule off, alone; whatever they are and however they signed in.
 //! - Whoever asked, whom it is about and who asked for the run do not agree, nor does a token that somebody
 //!   else made, a command or a job; nor an account that whoever asked made or gave a password to lately.
 //! - What is done is what was asked for: if it changed meanwhile, it is refused.
@@ -13,6 +13,7 @@
 //! How a step is passed over or a role granted ([`super::runs::repair`], the access feature): this is the
 //! only way to them.
 
+pub mod adoption;
 pub mod api;
 pub mod authors;
 pub mod break_glass;
@@ -24,7 +25,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::base::access::{Permission, Principal};
-use crate::base::id::{AssignmentId, DocumentId, ExceptionId, PersonId, RoleId, RunId, WorkflowId};
+use crate::base::id::{
+    AssignmentId, DifferenceId, DocumentId, ExceptionId, PersonId, PlanId, RoleId, RunId, WorkflowId,
+};
 use crate::base::time::Timestamp;
 
 /// How long an exception waits for somebody to agree.
@@ -76,6 +79,28 @@ pub enum Act {
         /// Until when it lasted when it was asked for.
         before: Option<Timestamp>,
     },
+    /// An account that a reconciliation found becomes an assignment.
+    AdoptAccount {
+        /// Which one.
+        item_id: DifferenceId,
+        /// Whose it is.
+        person_id: PersonId,
+        /// Of which role.
+        role_id: RoleId,
+        /// Until when.
+        expires_at: Timestamp,
+    },
+    /// All accounts of a plan whose person is known become assignments.
+    AdoptAccounts {
+        /// Of which plan.
+        plan_id: PlanId,
+        /// Of which role.
+        role_id: RoleId,
+        /// Until when.
+        expires_at: Timestamp,
+        /// How many there were when it was asked for.
+        accounts: u64,
+    },
     /// Somebody publishes what they wrote.
     PublishWorkflow {
         /// The version.
@@ -100,6 +125,10 @@ pub enum Kind {
     GrantRole,
     /// An assignment lasts longer.
     ExtendAssignment,
+    /// An account that a reconciliation found becomes an assignment.
+    AdoptAccount,
+    /// All accounts of a plan whose person is known become assignments.
+    AdoptAccounts,
     /// Somebody publishes what they wrote.
     PublishWorkflow,
     /// The rule of the second person is switched off.
@@ -108,11 +137,13 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::SkipStep,
         Self::ChangeVariables,
         Self::GrantRole,
         Self::ExtendAssignment,
+        Self::AdoptAccount,
+        Self::AdoptAccounts,
         Self::PublishWorkflow,
         Self::FourEyesOff,
     ];
@@ -124,6 +155,8 @@ impl Kind {
             Self::ChangeVariables => "change_variables",
             Self::GrantRole => "grant_role",
             Self::ExtendAssignment => "extend_assignment",
+            Self::AdoptAccount => "adopt_account",
+            Self::AdoptAccounts => "adopt_accounts",
             Self::PublishWorkflow => "publish_workflow",
             Self::FourEyesOff => "four_eyes_off",
         }
@@ -133,7 +166,9 @@ impl Kind {
     pub fn permission(self) -> Permission {
         match self {
             Self::SkipStep | Self::ChangeVariables => Permission::RunManage,
-            Self::GrantRole | Self::ExtendAssignment => Permission::AssignmentWrite,
+            Self::GrantRole | Self::ExtendAssignment | Self::AdoptAccount | Self::AdoptAccounts => {
+                Permission::AssignmentWrite
+            }
             Self::PublishWorkflow => Permission::WorkflowWrite,
             Self::FourEyesOff => Permission::SettingsWrite,
         }
@@ -148,6 +183,8 @@ impl Act {
             Self::ChangeVariables { .. } => Kind::ChangeVariables,
             Self::GrantRole { .. } => Kind::GrantRole,
             Self::ExtendAssignment { .. } => Kind::ExtendAssignment,
+            Self::AdoptAccount { .. } => Kind::AdoptAccount,
+            Self::AdoptAccounts { .. } => Kind::AdoptAccounts,
             Self::PublishWorkflow { .. } => Kind::PublishWorkflow,
             Self::FourEyesOff => Kind::FourEyesOff,
         }
@@ -160,6 +197,8 @@ impl Act {
             Self::ChangeVariables { run_id, .. } => run_id.to_string(),
             Self::GrantRole { person_id, role_id, .. } => format!("{person_id}/{role_id}"),
             Self::ExtendAssignment { assignment_id, .. } => assignment_id.to_string(),
+            Self::AdoptAccount { item_id, .. } => item_id.to_string(),
+            Self::AdoptAccounts { plan_id, .. } => plan_id.to_string(),
             Self::PublishWorkflow { workflow_id, .. } => workflow_id.to_string(),
             Self::FourEyesOff => "security".to_owned(),
         }

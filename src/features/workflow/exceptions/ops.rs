@@ -8,10 +8,11 @@ use serde_json::{Map, Value, json};
 use super::authors::{is_certain, may_be_own};
 use super::{Act, Exception, ExceptionState, Kind, WAITS_HOURS, break_glass, jobs, store};
 use crate::base::access::{ExceptionMark, Principal, SystemRole};
-use crate::base::id::{AssignmentId, ExceptionId, PersonId, RunId, TypedId as _, WorkflowId};
+use crate::base::id::{AdoptionId, AssignmentId, ExceptionId, PersonId, RunId, TypedId as _, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::assignments;
+use crate::features::access::reconciliation::{adoption::ops as adoptions, items};
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::store::{find_by_person, people_with_role};
 use crate::features::identity::people::store::{find_person, get_person};
@@ -39,6 +40,8 @@ pub enum Done {
     Run(Box<Run>),
     /// To an assignment.
     Assignment(AssignmentId),
+    /// Accounts are becoming assignments.
+    Adopting(AdoptionId),
     /// To a version of a workflow.
     Workflow(Box<Workflow>),
     /// To the rule itself.
@@ -206,11 +209,12 @@ fn parties(tx: &Tx<'_>, act: &Act) -> Result<(Option<PersonId>, Option<PersonId>
             let run = run_store::get_run(tx, run_id)?;
             (run.subject_id, run.started_by)
         }
-        Act::GrantRole { person_id, .. } => (Some(person_id.clone()), None),
+        Act::GrantRole { person_id, .. } | Act::AdoptAccount { person_id, .. } => (Some(person_id.clone()), None),
         Act::ExtendAssignment { assignment_id, .. } => {
             (Some(assignments::store::get_assignment(tx, assignment_id)?.person.id), None)
         }
-        Act::PublishWorkflow { .. } | Act::FourEyesOff => (None, None),
+        // Whoever asks and whoever agrees adopt nothing for themselves.
+        Act::AdoptAccounts { .. } | Act::PublishWorkflow { .. } | Act::FourEyesOff => (None, None),
     })
 }
 
@@ -239,11 +243,16 @@ const FRESH_DAYS: u32 = 7;
 /// Whether whoever asked made this person's account, or gave it a password, a short while ago: they may be
 /// both people.
 fn may_be_the_same(tx: &Tx<'_>, exception: &Exception, person: &PersonId) -> Result<bool, Problem> {
+    may_be_one_person(tx, &exception.requested_by, person)
+}
+
+/// Whether `asked` made the account of `person`, or gave it a password, a short while ago.
+pub fn may_be_one_person(tx: &Tx<'_>, asked: &PersonId, person: &PersonId) -> Result<bool, Problem> {
     let Some(account) = find_by_person(tx, person)? else { return Ok(false) };
     let since = tx.now().minus(Duration::from_secs(86_400) * FRESH_DAYS);
     let actions = ["account.created", "account.password_reset"];
     let account = ("account", account.id.as_str());
-    audit::store::has_done(tx, account, exception.requested_by.as_str(), actions, since)
+    audit::store::has_done(tx, account, asked.as_str(), actions, since)
 }
 
 /// Those whom it is for, but for one.
@@ -366,6 +375,14 @@ fn perform(tx: &Tx<'_>, by: &Principal, act: &Act, reason: &str) -> Result<Done,
             assignments::ops::extend(tx, by, assignment_id, *expires_at, reason)?;
             Done::Assignment(assignment_id.clone())
         }
+        Act::AdoptAccount { item_id, person_id, role_id, expires_at } => {
+            let terms = adoptions::Terms { role: role_id.clone(), expires_at: *expires_at, reason: reason.to_owned() };
+            Done::Assignment(adoptions::adopt_one(tx, by, item_id, person_id, &terms)?)
+        }
+        Act::AdoptAccounts { plan_id, role_id, expires_at, accounts } => {
+            let terms = adoptions::Terms { role: role_id.clone(), expires_at: *expires_at, reason: reason.to_owned() };
+            Done::Adopting(adoptions::begin(tx, by, plan_id, &terms, *accounts)?.id)
+        }
         Act::PublishWorkflow { workflow_id, definition } => {
             let draft = definitions::store::get_workflow(tx, workflow_id)?;
             if serde_json::to_value(&*draft.definition).map_err(Problem::internal)? != *definition {
@@ -399,6 +416,15 @@ pub fn title(tx: &Tx<'_>, act: &Act) -> Result<String, Problem> {
         Act::ExtendAssignment { assignment_id, expires_at, .. } => {
             let a = assignments::store::get_assignment(tx, assignment_id)?;
             format!("extend {} of {} until {expires_at}", a.role.name, a.person.display_name)
+        }
+        Act::AdoptAccount { item_id, person_id, role_id, .. } => {
+            let role = crate::features::access::roles::store::get_role(tx, role_id)?;
+            let account = items::store::get_item(tx, item_id)?.account;
+            format!("adopt the account {account} as {} of {}", role.name, get_person(tx, person_id)?.display_name)
+        }
+        Act::AdoptAccounts { role_id, accounts, .. } => {
+            let role = crate::features::access::roles::store::get_role(tx, role_id)?;
+            format!("adopt {accounts} accounts as {}", role.name)
         }
         Act::PublishWorkflow { workflow_id, .. } => {
             // A draft may be gone by the time somebody looks.

@@ -60,6 +60,10 @@ pub struct RunView {
     updated_at: Timestamp,
     /// When it ended.
     ended_at: Option<Timestamp>,
+    /// Whether something was done in it that the rules let nobody do alone, or approved without anybody approving.
+    exception: bool,
+    /// Whether it only pretends: it calls no connected system and changes no person and nobody's access.
+    mock: bool,
     /// Values of variables; left out in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
@@ -108,6 +112,8 @@ impl RunView {
             created_at: run.created_at,
             updated_at: run.updated_at,
             ended_at: run.ended_at,
+            exception: store::has_exceptions(tx, &run.id)?,
+            mock: run.mock,
             variables: None,
         })
     }

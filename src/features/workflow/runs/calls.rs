@@ -12,7 +12,7 @@ use crate::base::id::{ConnectorId, RunId};
 use crate::base::problem::Problem;
 use crate::platform::script;
 use crate::features::connectors::{self, CallAnswer, CallFailure, Connectors, PlainCall};
-use crate::features::workflow::definitions::{self, Action, TransformConfig};
+use crate::features::workflow::definitions::{self, Action, ConnectorConfig, TransformConfig};
 use crate::features::workflow::engine::{self, Event, StepError, Token, Wait};
 use crate::platform::store::Tx;
 
@@ -30,7 +30,12 @@ pub trait Calls: std::fmt::Debug + Send + Sync + 'static {
         key: &'a str,
     ) -> CallOut<'a>;
 
-    /// Calls an HTTP service that is no connector.
+    /// What a step is told that only pretends to call; refused unless pretending is allowed.
+    fn pretend(&self, _output: Map<String, Value>) -> Result<CallAnswer, CallFailure> {
+        Err(CallFailure::lasting("mock_refused", "nothing is pretended here; take mock out of the step"))
+    }
+
+    /// Calls an address of a connected HTTP system, without credentials.
     fn http<'a>(&'a self, call: PlainCall, key: &'a str) -> CallOut<'a>;
 }
 
@@ -43,6 +48,10 @@ impl Calls for Connectors {
         key: &'a str,
     ) -> CallOut<'a> {
         Box::pin(Connectors::call(self, connector, command, params, key))
+    }
+
+    fn pretend(&self, output: Map<String, Value>) -> Result<CallAnswer, CallFailure> {
+        Connectors::pretend(self, output)
     }
 
     fn http<'a>(&'a self, call: PlainCall, key: &'a str) -> CallOut<'a> {
@@ -83,6 +92,7 @@ pub(super) struct Pending {
 enum Work {
     Connector { id: ConnectorId, command: String, params: Value },
     Http(PlainCall),
+    Pretended(Map<String, Value>),
     Transform { config: TransformConfig, input: Value },
     /// It cannot be done.
     Refused(StepError),
@@ -110,6 +120,8 @@ pub(super) fn pending(tx: &Tx<'_>, id: &RunId) -> Result<Vec<Pending>, Problem> 
 
 fn work_of(tx: &Tx<'_>, run: &Run, at: &Token, action: Action) -> Result<Option<Work>, Problem> {
     Ok(Some(match action {
+        Action::Connector(ConnectorConfig { mock: Some(output), .. }) => Work::Pretended(output),
+        Action::Connector(_) | Action::Http(_) if run.mock => Work::Pretended(Map::new()),
         Action::Connector(config) => match connectors::store::find_by_id_or_name(tx, &config.connector)? {
             Some(found) => Work::Connector { id: found.id, command: config.command, params: config.params },
             None => {
@@ -140,6 +152,7 @@ impl Pending {
         let event = match self.work {
             Work::Refused(error) => Event::Failed { visit, retryable: false, error },
             Work::Connector { id, command, params } => told(visit, calls.call(&id, &command, &params, &key).await),
+            Work::Pretended(output) => told(visit, calls.pretend(output)),
             Work::Http(call) => told(visit, calls.http(call, &key).await),
             Work::Transform { config, input } => match compute(config, input).await {
                 Ok(values) => Event::Computed { visit, values },

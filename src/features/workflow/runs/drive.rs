@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use serde_json::{Value, json};
 
+use super::store::NewEvent;
 use super::{Run, RunStatus, effects, ops, store};
 use crate::base::access::Principal;
 use crate::base::id::{AssignmentId, RunId, TypedId};
@@ -25,12 +26,21 @@ pub(super) fn drive(
     definition: &Definition,
     event: Event,
 ) -> Result<Run, Problem> {
-    let before = run.state.tokens.clone();
-    let (entered, leaving) = (BTreeMap::new(), BTreeSet::new());
-    let mut drive = Drive { tx, by, definition, run, entered, leaving, wakes: Vec::new() };
-    drive.run_through(event)?;
-    drive.tell_waits(&before)?;
-    drive.finish()
+    Drive::of(tx, by, run, definition).through(event)
+}
+
+/// Carries a run that is not stored yet to its first wait, and stores it. `text` and `data` say how it began.
+pub(super) fn drive_first(
+    tx: &Tx<'_>,
+    by: &Principal,
+    run: Run,
+    definition: &Definition,
+    text: String,
+    data: Value,
+) -> Result<Run, Problem> {
+    let mut drive = Drive { stored: false, ..Drive::of(tx, by, run, definition) };
+    drive.log("run.started", None, text, data);
+    drive.through(Event::Start)
 }
 
 /// Why a run is to be woken.
@@ -63,13 +73,48 @@ struct Drive<'a, 'c> {
     by: &'a Principal,
     definition: &'a Definition,
     run: Run,
+    /// Whether the run has its row. A new one that only computes gets it once, as it is at the end.
+    stored: bool,
+    /// Events that have their number and not yet their row.
+    unwritten: Vec<NewEvent>,
     entered: BTreeMap<u32, Entered>,
     /// Visits that the event at hand leaves by an outcome: what they waited for is withdrawn, they are not.
     leaving: BTreeSet<u32>,
     wakes: Vec<Wake>,
 }
 
-impl Drive<'_, '_> {
+impl<'a, 'c> Drive<'a, 'c> {
+    fn of(tx: &'a Tx<'c>, by: &'a Principal, run: Run, definition: &'a Definition) -> Self {
+        let (entered, leaving) = (BTreeMap::new(), BTreeSet::new());
+        Self { tx, by, definition, run, stored: true, unwritten: Vec::new(), entered, leaving, wakes: Vec::new() }
+    }
+
+    fn through(mut self, event: Event) -> Result<Run, Problem> {
+        let before = self.run.state.tokens.clone();
+        self.run_through(event)?;
+        self.tell_waits(&before)?;
+        self.finish()
+    }
+
+    /// Gives the next event its number.
+    fn log(&mut self, kind: &'static str, step: Option<&str>, text: String, data: Value) {
+        self.run.events += 1;
+        let step = step.map(str::to_owned);
+        self.unwritten.push(NewEvent { seq: self.run.events, kind, step, text, data });
+    }
+
+    /// Writes what was held back: whoever is called next refers to the run or reads of it.
+    fn write_down(&mut self) -> Result<(), Problem> {
+        if !self.stored {
+            store::insert_run(self.tx, &self.run)?;
+            if let Some(maker) = &self.by.token_maker {
+                store::insert_party(self.tx, &self.run.id, maker, "token")?;
+            }
+            self.stored = true;
+        }
+        store::insert_events(self.tx, &self.run.id, &std::mem::take(&mut self.unwritten))
+    }
+
     fn run_through(&mut self, event: Event) -> Result<(), Problem> {
         let mut scope = ops::scope(self.tx, &self.run)?;
         let mut events = VecDeque::from([event]);
@@ -92,14 +137,18 @@ impl Drive<'_, '_> {
     /// Carries one effect out; answers what the engine is to be told of it now.
     fn effect(&mut self, effect: Effect) -> Result<Option<Event>, Problem> {
         match effect {
-            Effect::Entered { visit, step, undoing } => self.enter(visit, step, undoing)?,
+            Effect::Entered { visit, step, undoing } => self.enter(visit, step, undoing),
             Effect::TriedAgain { visit, attempt } => match self.entered.get_mut(&visit) {
                 Some(entered) => entered.attempt = attempt,
                 None => store::update_step(self.tx, &self.run.id, visit, "running", Some(attempt))?,
             },
-            Effect::Left { visit, step, outcome, output, error } => self.leave(visit, &step, outcome, output, error)?,
+            Effect::Left { visit, step, outcome, output, error, skipped } => {
+                let status = if error.is_some() { "failed" } else if skipped { "skipped" } else { "completed" };
+                self.leave(visit, &step, Left { status, outcome: Some(outcome), output, error })?;
+            }
             Effect::Withdrawn { visit, step, wait } => self.withdraw(visit, &step, wait)?,
             Effect::Do { visit, attempt, action } => {
+                self.write_down()?;
                 if action.calls_out() {
                     self.wakes.push(Wake::Call(visit));
                 }
@@ -111,11 +160,14 @@ impl Drive<'_, '_> {
                 let output = json!({ "assignmentId": id });
                 return Ok(Some(Event::Finished { visit, outcome: "success".to_owned(), output }));
             }
+            Effect::UndoRun { visit, id } => {
+                return ops::undo_inside(self.tx, self.by, visit, &RunId::from_stored(id)).map(Some);
+            }
             Effect::WakeAt { at } => self.wakes.push(Wake::At(at)),
             Effect::GoOnLater => self.wakes.push(Wake::GoOn),
             Effect::Undoing { reason, steps } => {
                 let text = format!("{reason} {steps} {} undone", if steps == 1 { "step is" } else { "steps are" });
-                ops::log_in(self.tx, &mut self.run, "run.undoing", None, &text, &json!({ "steps": steps }))?;
+                self.log("run.undoing", None, text, json!({ "steps": steps }));
                 ops::record(self.tx, self.by, "run.undoing", &self.run, Some(reason), json!({ "steps": steps }))?;
             }
             Effect::Ended(ended) => self.over(&ended)?,
@@ -123,41 +175,29 @@ impl Drive<'_, '_> {
         Ok(None)
     }
 
-    fn enter(&mut self, visit: u32, step: String, undoing: bool) -> Result<(), Problem> {
+    fn enter(&mut self, visit: u32, step: String, undoing: bool) {
         let (name, kind) = self.names(&step);
         let (event, text) =
             if undoing { ("step.undoing", format!("{name} is undone")) } else { ("step.started", name.to_owned()) };
         let data = json!({ "visit": visit, "type": kind });
         self.entered.insert(visit, Entered { step: step.clone(), attempt: 1, left: None });
-        ops::log_in(self.tx, &mut self.run, event, Some(&step), &text, &data)
+        self.log(event, Some(&step), text, data);
     }
 
     fn names(&self, step: &str) -> (String, &'static str) {
         self.definition.step(step).map_or_else(|| (step.to_owned(), ""), |s| (s.name.clone(), s.action.kind()))
     }
 
-    fn leave(
-        &mut self,
-        visit: u32,
-        step: &str,
-        outcome: String,
-        output: Value,
-        error: Option<StepError>,
-    ) -> Result<(), Problem> {
+    fn leave(&mut self, visit: u32, step: &str, left: Left) -> Result<(), Problem> {
         let (name, _) = self.names(step);
-        let (kind, text, data) = match &error {
+        let outcome = left.outcome.as_deref().unwrap_or_default();
+        let (kind, text, data) = match &left.error {
             Some(e) => ("step.failed", format!("{name}: {}", e.message), json!({ "visit": visit, "code": e.code })),
             None => ("step.completed", format!("{name}: {outcome}"), json!({ "visit": visit, "outcome": outcome })),
         };
-        let status = if error.is_some() {
-            "failed"
-        } else if output["skipped"] == json!(true) {
-            "skipped"
-        } else {
-            "completed"
-        };
-        self.step_is_over(visit, Left { status, outcome: Some(outcome), output, error })?;
-        ops::log_in(self.tx, &mut self.run, kind, Some(step), &text, &data)
+        self.step_is_over(visit, left)?;
+        self.log(kind, Some(step), text, data);
+        Ok(())
     }
 
     fn step_is_over(&mut self, visit: u32, left: Left) -> Result<(), Problem> {
@@ -172,6 +212,7 @@ impl Drive<'_, '_> {
 
     /// Closes what a step waited for.
     fn withdraw(&mut self, visit: u32, step: &str, wait: Option<Wait>) -> Result<(), Problem> {
+        self.write_down()?;
         if !self.leaving.contains(&visit) {
             self.step_is_over(visit, Left { status: "cancelled", outcome: None, output: Value::Null, error: None })?;
         }
@@ -203,16 +244,20 @@ impl Drive<'_, '_> {
     fn over(&mut self, ended: &Ended) -> Result<(), Problem> {
         self.run.reason.clone_from(&ended.reason);
         self.run.ended_at = Some(self.tx.now());
-        documents::ops::stop_waiting(self.tx, &self.run.id)?;
-        approvals::ops::cancel_open(self.tx, self.by, &self.run.id)?;
-        store::delete_signal_waits(self.tx, &self.run.id)?;
+        // A run without a row asked nobody for anything.
+        if self.stored {
+            self.write_down()?;
+            documents::ops::stop_waiting(self.tx, &self.run.id)?;
+            approvals::ops::cancel_open(self.tx, self.by, &self.run.id)?;
+            store::delete_signal_waits(self.tx, &self.run.id)?;
+        }
         let action = match ended.status {
             EndStatus::Completed => "run.completed",
             EndStatus::Failed => "run.failed",
             EndStatus::Cancelled => "run.cancelled",
         };
         let text = ended.reason.clone().unwrap_or_else(|| "The run is complete".to_owned());
-        ops::log_in(self.tx, &mut self.run, action, None, &text, &json!({}))?;
+        self.log(action, None, text, json!({}));
         ops::record(self.tx, self.by, action, &self.run, ended.reason.clone(), json!({ "status": ended.status }))?;
         match &self.run.parent_run_id {
             Some(parent) => enqueue(self.tx, JobDraft::now(names::ADVANCE_RUN, json!({ "runId": parent }))).map(drop),
@@ -233,7 +278,7 @@ impl Drive<'_, '_> {
         for token in fresh {
             let Some(text) = token.wait.as_ref().and_then(wait_text) else { continue };
             let data = json!({ "visit": token.visit, "for": token.wait });
-            ops::log_in(self.tx, &mut self.run, "run.waiting", Some(&token.step), &text, &data)?;
+            self.log("run.waiting", Some(&token.step), text, data);
             if !self.entered.contains_key(&token.visit) {
                 store::update_step(self.tx, &self.run.id, token.visit, "waiting", None)?;
             }
@@ -243,6 +288,20 @@ impl Drive<'_, '_> {
 
     /// Stores the run and asks for the jobs that carry it on.
     fn finish(mut self) -> Result<Run, Problem> {
+        settle(self.tx, &mut self.run);
+        if self.stored {
+            store::update_run(self.tx, &self.run)?;
+            self.run.revision += 1;
+        }
+        self.write_down()?;
+        self.write_steps()?;
+        self.wakes.sort();
+        self.wakes.dedup();
+        wake(self.tx, &self.run, &self.wakes)?;
+        Ok(self.run)
+    }
+
+    fn write_steps(&self) -> Result<(), Problem> {
         for (visit, entered) in &self.entered {
             let (name, kind) = self.names(&entered.step);
             let waits = self.run.state.token(*visit).is_some_and(|t| t.wait.as_ref().is_some_and(|w| !w.is_work()));
@@ -268,9 +327,7 @@ impl Drive<'_, '_> {
                 },
             )?;
         }
-        self.wakes.sort();
-        self.wakes.dedup();
-        store_run(self.tx, self.run, &self.wakes)
+        Ok(())
     }
 }
 
@@ -281,18 +338,20 @@ fn left_by(effect: &Effect) -> Option<u32> {
     }
 }
 
-/// Stores the run and asks for the jobs that carry it on.
-fn store_run(tx: &Tx<'_>, mut run: Run, wakes: &[Wake]) -> Result<Run, Problem> {
+/// Says how the run stands now.
+fn settle(tx: &Tx<'_>, run: &mut Run) {
     run.status = RunStatus::of(&run.state);
     run.updated_at = tx.now();
     if !run.status.is_over() {
         run.ended_at = None;
         run.reason = None;
     }
-    store::update_run(tx, &run)?;
-    run.revision += 1;
+}
+
+/// Asks for the jobs that carry the run on.
+fn wake(tx: &Tx<'_>, run: &Run, wakes: &[Wake]) -> Result<(), Problem> {
     if run.status.is_over() {
-        return Ok(run);
+        return Ok(());
     }
     for wake in wakes {
         let payload = json!({ "runId": run.id });
@@ -305,7 +364,7 @@ fn store_run(tx: &Tx<'_>, mut run: Run, wakes: &[Wake]) -> Result<Run, Problem> 
         };
         enqueue(tx, draft.with_key(format!("{}-{}-{suffix}", run.id, run.revision)))?;
     }
-    Ok(run)
+    Ok(())
 }
 
 /// Has a run looked at when an instant comes that a clock which was set back has not reached yet.
@@ -318,8 +377,12 @@ pub(super) fn wake_again(tx: &Tx<'_>, run: &Run, at: Timestamp) -> Result<(), Pr
 }
 
 /// Stores a run as it is and, if asked, has it looked at.
-pub(super) fn touch(tx: &Tx<'_>, run: Run, wake: bool) -> Result<Run, Problem> {
-    store_run(tx, run, if wake { &[Wake::GoOn] } else { &[] })
+pub(super) fn touch(tx: &Tx<'_>, mut run: Run, woken: bool) -> Result<Run, Problem> {
+    settle(tx, &mut run);
+    store::update_run(tx, &run)?;
+    run.revision += 1;
+    wake(tx, &run, if woken { &[Wake::GoOn] } else { &[] })?;
+    Ok(run)
 }
 
 fn wait_text(wait: &Wait) -> Option<String> {

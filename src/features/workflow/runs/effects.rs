@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::ops::{self, find_person, log, log_in, person_of};
-use super::{Parent, Run, RunStatus, people, signals, store};
+use super::{Beginning, Parent, Run, RunStatus, people, signals, store};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RoleId, RunId, TypedId};
 use crate::base::problem::Problem;
@@ -19,13 +19,14 @@ use crate::features::identity::accounts::store::people_with_role;
 use crate::features::identity::people::store::group_members;
 use crate::features::notifications::{self, Message};
 use crate::features::workflow::definitions::{
-    self, Action, Count, DocumentRequestConfig, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
+    self, Action, DocumentRequestConfig, MAX_DAYS, NotificationConfig, Recipient, RoleGrantConfig, RoleRevokeConfig,
     SubworkflowConfig,
 };
 use crate::features::workflow::engine::{Event, StepError, Wait};
 use crate::features::workflow::{approvals, links, tasks};
 use crate::platform::store::Tx;
 
+const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// Does the step's action; answers what the engine is to be told now, if anything.
@@ -39,6 +40,10 @@ pub(super) fn perform(
 ) -> Result<Option<Event>, Problem> {
     if action.calls_out() {
         return request_call(tx, run, visit, attempt, &action).map(|()| None);
+    }
+    if run.mock && action.changes_people() {
+        log(tx, run, visit, "effect.pretended", &format!("{} is only pretended", action.kind()), &json!({ "visit": visit }))?;
+        return Ok(Some(done(visit, json!({ "mocked": true }))));
     }
     let before = run.clone();
     // What a refused step wrote before the refusal goes with it.
@@ -115,8 +120,8 @@ fn subworkflow(
         Some(text) => Some(find_person(tx, text)?.ok_or_else(|| Problem::missing("person", text))?),
         None => run.subject_id.clone(),
     };
-    let parent = Parent { run: run.id.clone(), started_by: run.started_by.clone(), depth: run.depth };
-    let inner = ops::start_inside(tx, by, &workflow.id, subject, config.input.clone(), Some(&parent))?;
+    let parent = Parent { run: run.id.clone(), started_by: run.started_by.clone(), depth: run.depth, mock: run.mock };
+    let inner = ops::start_inside(tx, by, &workflow.id, Beginning { subject, input: config.input.clone(), mock: run.mock }, Some(&parent))?;
     let data = json!({ "visit": visit, "runId": inner.id });
     log(tx, run, visit, "run.inside_started", &format!("{} began", workflow.definition.name), &data)?;
     if !config.wait {
@@ -139,6 +144,20 @@ pub(super) fn run_ended(tx: &Tx<'_>, visit: u32, id: &RunId) -> Result<Option<Ev
             Some(Event::Failed { visit, error: StepError::new("inside", message), retryable: false })
         }
         _ => None,
+    })
+}
+
+/// The event for a run that is being undone with the one that it is part of.
+pub(super) fn run_undone(visit: u32, run: &Run) -> Option<Event> {
+    if !run.status.is_over() {
+        return None;
+    }
+    let left = run.state.undoing.as_ref().map_or(&[][..], |u| &u.failed);
+    Some(if left.is_empty() {
+        done(visit, json!({ "runId": run.id }))
+    } else {
+        let message = format!("Of the run inside it this could not be undone: {}.", left.join(", "));
+        Event::Failed { visit, error: StepError::new("inside", message), retryable: false }
     })
 }
 
@@ -204,13 +223,21 @@ fn notify(tx: &Tx<'_>, run: &mut Run, visit: u32, config: &NotificationConfig) -
     Ok(done(visit, json!({ "told": to.len() })))
 }
 
-/// Days of a grant, at most ten years.
-fn days(count: &Count) -> Result<u32, Problem> {
-    let number = count.number().map_err(|why| Problem::refused(format!("durationDays: {why}.")))?;
-    u32::try_from(number)
-        .ok()
-        .filter(|d| (1..=3_660).contains(d))
-        .ok_or_else(|| Problem::refused(format!("durationDays: got {number}; expected 1 to 3660 days.")))
+/// How long a grant lasts by the step's own settings, at most ten years.
+fn duration(config: &RoleGrantConfig) -> Result<Option<Duration>, Problem> {
+    let (field, count, unit, most) = match (&config.duration_days, &config.duration_hours) {
+        (None, None) => return Ok(None),
+        (Some(days), None) => ("durationDays", days, DAY, MAX_DAYS),
+        (None, Some(hours)) => ("durationHours", hours, HOUR, 24 * MAX_DAYS),
+        (Some(_), Some(_)) => {
+            return Err(Problem::refused("durationHours: expected either durationDays or durationHours, not both."));
+        }
+    };
+    let number = count.number().map_err(|why| Problem::refused(format!("{field}: {why}.")))?;
+    match u32::try_from(number) {
+        Ok(number) if (1..=most).contains(&u64::from(number)) => Ok(Some(unit * number)),
+        _ => Err(Problem::refused(format!("{field}: got {number}; expected 1 to {most}."))),
+    }
 }
 
 /// A role by id or by name.
@@ -229,10 +256,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
         let document = documents::store::find_live_document(tx, &person, kind, tx.now())?;
         evidence.push(document.ok_or_else(|| Problem::refused(format!("There is no valid document “{}”.", documents::title(kind))))?.id);
     }
-    let days = match &config.duration_days {
-        Some(count) => Some(days(count)?),
-        None => role.default_duration_days,
-    };
+    let lasts = duration(config)?.or(role.default_duration_days.map(|days| DAY * days));
     let id = assignments::ops::grant(
         tx,
         by,
@@ -243,7 +267,7 @@ fn grant(tx: &Tx<'_>, by: &Principal, run: &mut Run, visit: u32, config: &RoleGr
             run: Some(run.id.clone()),
             starts_at: tx.now(),
             // The clock of a granted duration starts at the grant, not at the request.
-            expires_at: days.map(|d| tx.now().plus(DAY * d)),
+            expires_at: lasts.map(|time| tx.now().plus(time)),
             documents: evidence,
         },
     )?;

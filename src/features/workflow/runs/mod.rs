@@ -19,6 +19,7 @@ pub mod signals;
 pub mod store;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::engine::{EndStatus, RunState};
 use crate::base::id::{PersonId, RunId, WorkflowId};
@@ -107,12 +108,25 @@ pub struct Run {
     pub parent_run_id: Option<RunId>,
     /// How many runs it is inside of.
     pub depth: u32,
+    /// Whether it only pretends: it calls no connected system and changes no person and nobody's access.
+    pub mock: bool,
     /// When it was started.
     pub created_at: Timestamp,
     /// When it last made progress.
     pub updated_at: Timestamp,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+}
+
+/// What a run begins with.
+#[derive(Debug, Clone, Default)]
+pub struct Beginning {
+    /// Whom it is about; who starts it when absent.
+    pub subject: Option<PersonId>,
+    /// Values of variables.
+    pub input: Map<String, Value>,
+    /// Whether it only pretends.
+    pub mock: bool,
 }
 
 /// The run that another one is part of.
@@ -124,6 +138,8 @@ pub struct Parent {
     pub started_by: Option<PersonId>,
     /// How many runs it is inside of.
     pub depth: u32,
+    /// Whether it only pretends; what is inside of it does, too.
+    pub mock: bool,
 }
 
 /// Whether a run is stuck: older than the timeout, not exactly as old.

@@ -1,11 +1,11 @@
 //! Use cases around runs.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::store::Touched;
-use super::drive::{drive, touch, wake_again};
+use super::drive::{drive, drive_first, touch, wake_again};
 use super::forms::variables;
-use super::{Parent, Run, RunStatus, store, stuck_reason};
+use super::{Beginning, Parent, Run, RunStatus, effects, store, stuck_reason};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RunId, TypedId, WorkflowId};
 use crate::base::problem::Problem;
@@ -26,10 +26,9 @@ pub fn start(
     tx: &Tx<'_>,
     by: &Principal,
     workflow: &WorkflowId,
-    subject: Option<PersonId>,
-    input: Map<String, Value>,
+    with: Beginning,
 ) -> Result<Run, Problem> {
-    start_inside(tx, by, workflow, subject, input, None)
+    start_inside(tx, by, workflow, with, None)
 }
 
 /// Starts a run, perhaps inside another one: a run inside another was asked for by whoever asked for that.
@@ -37,12 +36,11 @@ pub(super) fn start_inside(
     tx: &Tx<'_>,
     by: &Principal,
     workflow: &WorkflowId,
-    subject: Option<PersonId>,
-    input: Map<String, Value>,
+    with: Beginning,
     parent: Option<&Parent>,
 ) -> Result<Run, Problem> {
     let starter = parent.map_or_else(|| by.person.clone(), |p| p.started_by.clone());
-    begin(tx, by, workflow, (subject, starter), input, parent)
+    begin(tx, by, workflow, starter, with, parent)
 }
 
 /// Starts a run in the name of `starter`, about the subject, or else the starter.
@@ -50,23 +48,23 @@ pub(super) fn begin(
     tx: &Tx<'_>,
     by: &Principal,
     workflow: &WorkflowId,
-    (subject, starter): (Option<PersonId>, Option<PersonId>),
-    input: Map<String, Value>,
+    starter: Option<PersonId>,
+    with: Beginning,
     parent: Option<&Parent>,
 ) -> Result<Run, Problem> {
     let workflow = definitions::store::get_workflow(tx, workflow)?;
     if workflow.status != WorkflowStatus::Active {
         return Err(Problem::Conflict("Only an active version can be started. Publish it first.".to_owned()));
     }
-    let subject = subject.or_else(|| starter.clone());
+    let subject = with.subject.or_else(|| starter.clone());
     if let Some(id) = &subject {
         let person = people::store::find_person(tx, id)?;
         if !person.is_some_and(|p| p.active) {
             return Err(Problem::field("subjectId", format!("there is no active person {id}")));
         }
     }
-    let vars = variables(&workflow.definition, input)?;
-    let mut run = Run {
+    let vars = variables(&workflow.definition, with.input)?;
+    let run = Run {
         id: tx.new_id(),
         workflow_id: workflow.id.clone(),
         status: RunStatus::Pending,
@@ -78,18 +76,21 @@ pub(super) fn begin(
         events: 0,
         parent_run_id: parent.map(|p| p.run.clone()),
         depth: parent.map_or(0, |p| p.depth + 1),
+        mock: with.mock || parent.is_some_and(|p| p.mock),
         created_at: tx.now(),
         updated_at: tx.now(),
         ended_at: None,
     };
-    store::insert_run(tx, &run)?;
+    let mut new = json!({ "workflow": workflow.id, "name": workflow.definition.name, "version": workflow.version,
+                          "subject": run.subject_id, "variables": run.state.vars });
+    if run.mock {
+        new["mock"] = json!(true);
+    }
+    record(tx, by, "run.started", &run, None, new)?;
     // What it is given now is what another run is given, should this one have to start again.
     let given = json!({ "input": run.state.vars, "subjectId": run.subject_id });
-    log_in(tx, &mut run, "run.started", None, &format!("{} started it", by.name), &given)?;
-    let new = json!({ "workflow": workflow.id, "name": workflow.definition.name, "version": workflow.version,
-                      "subject": run.subject_id, "variables": run.state.vars });
-    record(tx, by, "run.started", &run, None, new)?;
-    drive(tx, by, run, &workflow.definition, Event::Start)
+    let text = format!("{} started it{}", by.name, if run.mock { ", only to pretend" } else { "" });
+    drive_first(tx, by, run, &workflow.definition, text, given)
 }
 
 /// Applies an event to a run that was just read, and everything that follows from it at once.
@@ -220,9 +221,13 @@ pub(in crate::features::workflow) fn scope(tx: &Tx<'_>, run: &Run) -> Result<Sco
                     "links": links })
         }))
     };
+    let subject = person(run.subject_id.as_ref())?;
+    // Who asks for themselves is looked up once.
+    let requestor =
+        if run.started_by == run.subject_id { subject.clone() } else { person(run.started_by.as_ref())? };
     let values = json!({
-        "subject": person(run.subject_id.as_ref())?,
-        "requestor": person(run.started_by.as_ref())?,
+        "subject": subject,
+        "requestor": requestor,
         "run": { "id": run.id, "startedAt": run.created_at },
     });
     Ok(Scope { values, now: tx.now() })
@@ -261,6 +266,20 @@ pub(super) fn stop_inside(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str,
     }
     let ended = if undo { cancel_and_undo(tx, by, id, reason) } else { cancel(tx, by, id, reason) };
     ended.map(drop)
+}
+
+/// Undoes what a run inside another one did, whether it is complete or still on its way; answers what the
+/// other one is to be told.
+pub(super) fn undo_inside(tx: &Tx<'_>, by: &Principal, visit: u32, id: &RunId) -> Result<Event, Problem> {
+    let reason = "What the run that it is part of did is undone.".to_owned();
+    let mut run = store::get_run(tx, id)?;
+    let something = !run.status.is_over() || !run.state.undo.is_empty() && run.status != RunStatus::Cancelled;
+    if something && run.state.undoing.is_none() {
+        let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
+        run = drive(tx, by, run, &workflow.definition, Event::Undo { reason })?;
+    }
+    let wait = Event::Waits { visit, wait: Wait::Run { id: id.to_string() } };
+    Ok(effects::run_undone(visit, &run).unwrap_or(wait))
 }
 
 /// What became of a page of stuck runs.
@@ -316,10 +335,16 @@ fn fail_if_stuck(tx: &Tx<'_>, by: &Principal, id: &RunId, timeout_minutes: u32) 
 ///
 /// `before` is one instant for all pages: a run that was taken up is touched later than that.
 pub fn resume_page(tx: &Tx<'_>, before: Timestamp) -> Result<usize, Problem> {
+    take_up_page(tx, before, "Taken up again after a restart")
+}
+
+/// Takes running runs up again after a time that is no lack of progress, as [`resume_page`] does; `why` is
+/// written into each.
+pub fn take_up_page(tx: &Tx<'_>, before: Timestamp, why: &str) -> Result<usize, Problem> {
     let runs = store::list_running_before(tx, before, RESUMED)?;
     let count = runs.len();
     for mut run in runs {
-        log_in(tx, &mut run, "run.resumed", None, "Taken up again after a restart", &json!({}))?;
+        log_in(tx, &mut run, "run.resumed", None, why, &json!({}))?;
         // A second job beside one that is there would be one more at each restart.
         let wake = !is_on_its_way(tx, run.id.as_str())?;
         touch(tx, run, wake)?;

@@ -9,6 +9,7 @@ use crate::base::access::Principal;
 use crate::base::id::PersonId;
 use crate::base::problem::Problem;
 use crate::features::connectors::{self, links};
+use crate::features::identity::leavers;
 use crate::features::identity::people::{self, NewPerson};
 use crate::features::workflow::definitions::{IdentityLinkConfig, ProfileUpdateConfig, UserCreateConfig};
 use crate::features::workflow::engine::Event;
@@ -89,15 +90,22 @@ pub(super) fn update(
         email: None,
         manager_id: manager(tx, config.manager.as_deref())?.map(Some),
         attributes: Some(attributes),
-        active: config.active,
+        active: config.active.filter(|active| *active),
     };
     people::ops::change_person(tx, by, &id, change)?;
+    let mut output = json!({ "personId": id });
     for (groups, member) in [(&config.join_groups, true), (&config.leave_groups, false)] {
         for group in groups {
             people::ops::set_member(tx, by, group, &id, member)?;
         }
     }
-    Ok(done(visit, json!({ "personId": id })))
+    if config.active == Some(false) {
+        let reason = format!("closed by the run {}", run.id);
+        let leaving = leavers::Leaving { run: Some(run.id.clone()), ..leavers::Leaving::because(reason) };
+        let held = matches!(leavers::ops::leave(tx, by, &id, leaving)?, leavers::Left::Held(_));
+        output["held"] = json!(held);
+    }
+    Ok(done(visit, output))
 }
 
 /// Ties a person to their account in a connected system.

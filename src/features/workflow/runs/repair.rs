@@ -14,7 +14,7 @@ pub mod api;
 use serde_json::{Map, Value, json};
 
 use super::drive::drive;
-use super::{Run, RunStatus, ops, store};
+use super::{Beginning, Run, RunStatus, ops, store};
 use crate::base::access::Principal;
 use crate::base::id::{PersonId, RunId, TypedId};
 use crate::base::problem::{FieldError, Problem};
@@ -308,6 +308,11 @@ pub fn correct(
         return Err(Problem::Conflict("The variables changed meanwhile. Look at them and ask again.".to_owned()));
     }
     let workflow = definitions::store::get_workflow(tx, &run.workflow_id)?;
+    // Whoever changes what is asked for has asked for it, though another one had to agree.
+    let asked = by.exception.as_ref().and_then(|e| e.requested_by.as_ref());
+    for editor in asked.or(by.person.as_ref()).into_iter().chain(&by.token_maker) {
+        store::insert_party(tx, id, editor, "edit")?;
+    }
     let names: Vec<&String> = values.keys().collect();
     let text = format!("{} corrects {}: {reason}", by.name, names.iter().map(|n| n.as_str()).collect::<Vec<_>>().join(", "));
     let data = json!({ "names": names, "reason": reason, "exception": by.exception });
@@ -333,7 +338,7 @@ pub fn start_again(tx: &Tx<'_>, by: &Principal, id: &RunId, reason: &str) -> Res
     // A variable that the newest version has no more is left behind; one that it wants besides is told.
     input.retain(|name, _| workflow.definition.variables.iter().any(|v| v.name == *name));
     // Whoever asked is the one who must not decide, whoever starts it again for them.
-    let run = ops::begin(tx, by, &workflow.id, (subject, old.started_by.clone()), input, None)?;
+    let run = ops::begin(tx, by, &workflow.id, old.started_by.clone(), Beginning { subject, input, mock: old.mock }, None)?;
     let text = format!("{} starts it again: {reason}", by.name);
     ops::log_in(tx, &mut old, "run.started_again", None, &text, &json!({ "runId": run.id, "reason": reason }))?;
     store::update_run(tx, &old)?;

@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Run, ops, store};
+use super::{Beginning, Run, ops, store};
 use crate::base::access::Principal;
 use crate::base::id::{RunId, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::template;
+use crate::base::time::Timestamp;
 use crate::features::audit::{self, Entry};
+use crate::features::timekeeping::ops::is_held;
 use crate::features::workflow::definitions::{self, Trigger, WebhookWaitConfig, Workflow};
 use crate::features::workflow::engine::{Event, Wait};
 use crate::platform::store::Tx;
@@ -28,10 +30,15 @@ const MAX_STARTS: u32 = 50;
 /// The longest name and key.
 const MAX_CHARS: usize = 200;
 
+/// Since when events are kept: by a clock in doubt none is old.
+fn kept_since(tx: &Tx<'_>) -> Result<Timestamp, Problem> {
+    Ok(if is_held(tx)? { Timestamp::from_millis(i64::MIN) } else { tx.now().minus(KEPT) })
+}
+
 /// Begins to wait, unless the event is there already.
 pub(super) fn wait(tx: &Tx<'_>, run: &Run, visit: u32, config: &WebhookWaitConfig) -> Result<Event, Problem> {
     check(&config.event, &config.key)?;
-    if let Some(payload) = store::take_signal(tx, &config.event, &config.key, tx.now().minus(KEPT))? {
+    if let Some(payload) = store::take_signal(tx, &config.event, &config.key, kept_since(tx)?)? {
         return Ok(super::effects::done(visit, payload));
     }
     store::insert_signal_wait(tx, &run.id, visit, &config.event, &config.key)?;
@@ -69,7 +76,7 @@ pub fn deliver(tx: &Tx<'_>, by: &Principal, event: &str, key: &str, payload: Val
         }
     }
     if delivered.resumed.is_empty() && delivered.started.is_empty() {
-        store::insert_signal(tx, event, key, &payload, tx.now().minus(KEPT))?;
+        store::insert_signal(tx, event, key, &payload, kept_since(tx)?)?;
     }
     let refused: Vec<Value> =
         delivered.refused.iter().map(|(id, why)| json!({ "workflowId": id, "reason": why })).collect();
@@ -103,7 +110,7 @@ fn start(tx: &Tx<'_>, by: &Principal, workflow: &Workflow, values: &Value) -> Re
     };
     let input = fill("input", &Value::Object(trigger.input.clone()))?;
     let input = input.as_object().cloned().unwrap_or_default();
-    ops::start(tx, by, &workflow.id, subject, input).map(|run| run.id)
+    ops::start(tx, by, &workflow.id, Beginning { subject, input, mock: false }).map(|run| run.id)
 }
 
 fn check(event: &str, key: &str) -> Result<(), Problem> {

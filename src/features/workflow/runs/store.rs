@@ -11,7 +11,7 @@ use crate::params;
 use crate::platform::store::{Json, Row, ToValue, Tx, Value};
 
 const COLUMNS: &str = "id, workflow_id, status, reason, started_by, subject_id, state, revision, events, \
-parent_run_id, depth, created_at, updated_at, ended_at";
+parent_run_id, depth, mock, created_at, updated_at, ended_at";
 
 fn run(r: &Row<'_>) -> Result<Run, Problem> {
     let status: String = r.get("status")?;
@@ -27,6 +27,7 @@ fn run(r: &Row<'_>) -> Result<Run, Problem> {
         events: r.get("events")?,
         parent_run_id: r.get("parent_run_id")?,
         depth: r.get("depth")?,
+        mock: r.get("mock")?,
         created_at: r.get("created_at")?,
         updated_at: r.get("updated_at")?,
         ended_at: r.get("ended_at")?,
@@ -77,13 +78,11 @@ pub fn list_runs(tx: &Tx<'_>, filter: &RunFilter, before: Option<&str>, limit: u
     if let Some(person) = &filter.visible_to {
         narrow("v.person_id = ??", person.to_value());
     }
-    // One person has few runs: with `+` no index of the many that share a status is taken instead.
-    let few = if filter.subject_id.is_some() { "+" } else { "" };
     if let Some(status) = filter.status {
-        narrow(&format!("{few}run.status = ??"), status.as_str().to_value());
+        narrow("run.status = ??", status.as_str().to_value());
     }
     if let Some(workflow) = &filter.workflow_id {
-        narrow(&format!("{few}run.workflow_id = ??"), workflow.to_value());
+        narrow("run.workflow_id = ??", workflow.to_value());
     }
     if let Some(subject) = &filter.subject_id {
         narrow("run.subject_id = ??", subject.to_value());
@@ -97,9 +96,24 @@ pub fn list_runs(tx: &Tx<'_>, filter: &RunFilter, before: Option<&str>, limit: u
     if let Some(before) = before {
         narrow(&format!("{id} < ??"), before.to_value());
     }
-    let from = if filter.visible_to.is_some() { "run_viewer v CROSS JOIN run ON run.id = v.run_id" } else { "run" };
-    let sql = format!("SELECT {COLUMNS} FROM {from} WHERE 1{conditions} ORDER BY {id} DESC LIMIT {limit}");
+    let sql = format!("SELECT {COLUMNS} FROM {} WHERE 1{conditions} ORDER BY {id} DESC LIMIT {limit}", source(filter));
     tx.query(&sql, &values, run)
+}
+
+/// The rows to read, by the index in whose order the fewest are passed over. The planner knows no figures
+/// of its own here and would now and then walk through a range of instants for a few rows.
+fn source(filter: &RunFilter) -> &'static str {
+    if filter.visible_to.is_some() {
+        return "run_viewer v CROSS JOIN run ON run.id = v.run_id";
+    }
+    match (&filter.subject_id, &filter.workflow_id, filter.status) {
+        // One person has few runs.
+        (Some(_), _, _) => "run INDEXED BY run_by_subject",
+        (None, Some(_), Some(_)) => "run INDEXED BY run_by_workflow_status",
+        (None, Some(_), None) => "run INDEXED BY run_by_workflow",
+        (None, None, Some(_)) => "run INDEXED BY run_by_status",
+        (None, None, None) => "run",
+    }
 }
 
 /// No run that was started at this instant or later has a lesser id.
@@ -115,15 +129,24 @@ pub fn is_visible_to(tx: &Tx<'_>, run: &Run, person: &PersonId) -> Result<bool, 
     )
 }
 
+/// Stores that somebody must not decide in a run: because of a `token` that they made, or of an `edit`.
+pub fn insert_party(tx: &Tx<'_>, run: &RunId, person: &PersonId, how: &str) -> Result<(), Problem> {
+    tx.execute(
+        "INSERT OR IGNORE INTO run_party (run_id, person_id, how) VALUES (?1, ?2, ?3)",
+        params![run, person, how],
+    )?;
+    Ok(())
+}
+
 /// Stores a new run.
 pub fn insert_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
     tx.execute(
         "INSERT INTO run (id, workflow_id, status, reason, started_by, subject_id, state, revision, events,
-                          parent_run_id, depth, created_at, updated_at, ended_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                          parent_run_id, depth, mock, created_at, updated_at, ended_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         params![
             r.id, r.workflow_id, r.status.as_str(), r.reason, r.started_by, r.subject_id, Json(&r.state), r.revision,
-            r.events, r.parent_run_id, r.depth, r.created_at, r.updated_at, r.ended_at
+            r.events, r.parent_run_id, r.depth, r.mock, r.created_at, r.updated_at, r.ended_at
         ],
     )?;
     Ok(())
@@ -138,6 +161,17 @@ pub fn update_run(tx: &Tx<'_>, r: &Run) -> Result<(), Problem> {
         params![r.id, r.revision, r.status.as_str(), r.reason, Json(&r.state), r.events, r.updated_at, r.ended_at, r.subject_id],
     )?;
     if changed == 1 { Ok(()) } else { Err(Problem::Conflict("The run moved on meanwhile; load it again.".to_owned())) }
+}
+
+/// Runs that somebody asked for about themselves, that are not over and no part of another, but for one;
+/// oldest first.
+pub fn list_own_open(tx: &Tx<'_>, person: &PersonId, but: Option<&RunId>, limit: u32) -> Result<Vec<RunId>, Problem> {
+    tx.query(
+        "SELECT id FROM run WHERE subject_id = ?1 AND started_by = ?1 AND parent_run_id IS NULL
+           AND status IN ('pending', 'running', 'waiting') AND (?2 IS NULL OR id <> ?2) ORDER BY id LIMIT ?3",
+        params![person, but.cloned(), limit],
+        |r| r.get("id"),
+    )
 }
 
 /// When a run was last touched, and which one it is.
@@ -169,6 +203,29 @@ pub fn list_running_before(tx: &Tx<'_>, before: Timestamp, limit: u32) -> Result
         params![before, limit],
         run,
     )
+}
+
+/// An event that has its number.
+#[derive(Debug)]
+pub struct NewEvent {
+    /// Place in the run.
+    pub seq: u32,
+    /// What kind.
+    pub kind: &'static str,
+    /// In which step.
+    pub step: Option<String>,
+    /// In words.
+    pub text: String,
+    /// For programs.
+    pub data: JsonValue,
+}
+
+/// Stores events.
+pub fn insert_events(tx: &Tx<'_>, run: &RunId, events: &[NewEvent]) -> Result<(), Problem> {
+    for e in events {
+        insert_event(tx, run, e.seq, e.kind, e.step.as_deref(), &e.text, &e.data)?;
+    }
+    Ok(())
 }
 
 /// Stores an event.
@@ -249,6 +306,16 @@ pub fn list_unowned_assignments(tx: &Tx<'_>, run: &RunId) -> Result<Vec<(u32, As
            AND s.status <> 'completed' ORDER BY e.seq",
         params![run],
         |r| Ok((r.get("visit")?, r.get("assignment_id")?)),
+    )
+}
+
+/// Whether something was done in this run that the rules let nobody do alone.
+pub fn has_exceptions(tx: &Tx<'_>, run: &RunId) -> Result<bool, Problem> {
+    tx.scalar(
+        "SELECT EXISTS (SELECT 1 FROM run_event WHERE run_id = ?1 AND kind IN ('run.step_skipped', 'run.variables_changed')
+                        AND data ->> '$.exception' IS NOT NULL)
+             OR EXISTS (SELECT 1 FROM approval WHERE run_id = ?1 AND exception = 1)",
+        params![run],
     )
 }
 

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, TaskFilter};
-use super::{Act, Task, TaskKind, TaskState, ops};
+use super::{Act, Counts, Task, TaskKind, TaskState, Which, ops};
 use crate::base::access::{Permission, Principal, may};
 use crate::base::id::{CommentId, PersonId, RunId, TaskId};
 use crate::base::page::{Page, PageRequest};
@@ -24,6 +24,7 @@ use crate::platform::store::Tx;
 pub fn routes(state: WorkflowApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_tasks))
+        .routes(routes!(count_tasks))
         .routes(routes!(get_task))
         .routes(routes!(claim))
         .routes(routes!(release))
@@ -49,6 +50,8 @@ pub struct TaskView {
     kind: TaskKind,
     /// The run that waits for it.
     run_id: RunId,
+    /// Whether the run only pretends, so that nothing is given by it.
+    mock: bool,
     /// The workflow's name.
     workflow_name: String,
     /// The step's name.
@@ -130,6 +133,7 @@ fn in_list(tx: &Tx<'_>, by: &Principal, t: Task) -> Result<TaskView, Problem> {
         id: t.id,
         kind: t.kind,
         run_id: t.run_id,
+        mock: run.mock,
         step_name: t.step_name,
         title: t.title,
         description: t.description,
@@ -161,12 +165,25 @@ type SeesTasks = (may::TaskRead, may::TaskWork);
 struct ListParams {
     /// `open` (which are owed), `done` (which are over) or `all`; open when absent.
     state: Option<String>,
+    /// Only those of them that are `free`, `taken`, `held` or `overdue`.
+    #[param(inline)]
+    which: Option<Which>,
     /// Only those that the caller has or may take.
     mine: Option<bool>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
     /// `nextCursor` of the page before.
     cursor: Option<String>,
+}
+
+/// What the caller may see, or what is theirs to do.
+fn filter_for(by: &Principal, mine: bool) -> Result<TaskFilter, Problem> {
+    let person = || by.person.clone().ok_or_else(|| Problem::Forbidden("Only people have tasks.".to_owned()));
+    Ok(TaskFilter {
+        mine: if mine { Some(person()?) } else { None },
+        visible_to: if by.can(Permission::TaskRead) { None } else { Some(person()?) },
+        ..TaskFilter::default()
+    })
 }
 
 /// Tasks and consents, newest first.
@@ -185,12 +202,7 @@ async fn list_tasks(
         Some(_) => return Err(Problem::field("state", "expected open, done or all").into()),
     };
     let by = caller.principal;
-    let person = || by.person.clone().ok_or_else(|| Problem::Forbidden("Only people have tasks.".to_owned()));
-    let filter = TaskFilter {
-        over,
-        mine: if params.mine.unwrap_or(false) { Some(person()?) } else { None },
-        visible_to: if by.can(Permission::TaskRead) { None } else { Some(person()?) },
-    };
+    let filter = TaskFilter { over, which: params.which, ..filter_for(&by, params.mine.unwrap_or(false))? };
     let page = api
         .store
         .read(move |tx| {
@@ -202,6 +214,25 @@ async fn list_tasks(
         })
         .await?;
     Ok(Json(page))
+}
+
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+struct CountParams {
+    /// Only those that the caller has or may take.
+    mine: Option<bool>,
+}
+
+/// How many tasks and consents are owed, in all and by how they stand.
+#[utoipa::path(get, path = "/api/tasks/counts", tag = "people's work", params(CountParams),
+    responses((status = 200, body = Counts)))]
+async fn count_tasks(
+    caller: Allowed<SeesTasks>,
+    State(api): State<WorkflowApi>,
+    Params(params): Params<CountParams>,
+) -> Result<Json<Counts>, Failure> {
+    let filter = filter_for(&caller.principal, params.mine.unwrap_or(false))?;
+    Ok(Json(api.store.read(move |tx| store::count_tasks(tx, &filter)).await?))
 }
 
 /// One task or consent.

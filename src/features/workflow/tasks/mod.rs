@@ -9,6 +9,7 @@
 
 pub mod api;
 mod candidates;
+pub mod leaving;
 pub mod ops;
 pub mod store;
 
@@ -85,6 +86,37 @@ impl TaskState {
     pub fn is_over(self) -> bool {
         matches!(self, Self::Done | Self::Cancelled)
     }
+}
+
+/// How a task that is owed stands, as lists are narrowed by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+#[schema(as = WhichTasks)]
+pub enum Which {
+    /// Nobody has it.
+    Free,
+    /// Somebody has it.
+    Taken,
+    /// Whoever has it waits for something.
+    Held,
+    /// It should be done by now.
+    Overdue,
+}
+
+/// How many tasks are owed, in all and by how they stand.
+#[derive(Debug, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[schema(as = TaskCounts)]
+pub struct Counts {
+    /// All that are owed.
+    pub open: u32,
+    /// Nobody has them.
+    pub free: u32,
+    /// Somebody has them.
+    pub taken: u32,
+    /// Whoever has them waits for something.
+    pub held: u32,
+    /// They should be done by now.
+    pub overdue: u32,
 }
 
 /// A task.

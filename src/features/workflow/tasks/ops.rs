@@ -307,7 +307,7 @@ fn text(field: &str, given: Option<&str>) -> Result<Option<String>, Problem> {
     Ok(text.map(str::to_owned))
 }
 
-fn without(people: &[PersonId], one: &PersonId) -> Vec<PersonId> {
+pub(super) fn without(people: &[PersonId], one: &PersonId) -> Vec<PersonId> {
     people.iter().filter(|p| *p != one).cloned().collect()
 }
 
@@ -329,12 +329,12 @@ fn tell_involved(tx: &Tx<'_>, task: &Task, but: &PersonId, subject: String, body
     tell(tx, task, &people.into_iter().collect::<Vec<_>>(), subject, body)
 }
 
-fn tell(tx: &Tx<'_>, task: &Task, to: &[PersonId], subject: String, body: String) -> Result<(), Problem> {
+pub(super) fn tell(tx: &Tx<'_>, task: &Task, to: &[PersonId], subject: String, body: String) -> Result<(), Problem> {
     let kind = task.kind.as_str();
     notifications::ops::notify(tx, to, Message { subject, body, link: Some(format!("/tasks?id={}", task.id)), kind })
 }
 
-fn record(
+pub(super) fn record(
     tx: &Tx<'_>,
     by: &Principal,
     action: &'static str,

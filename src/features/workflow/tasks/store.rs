@@ -2,14 +2,15 @@
 
 use serde_json::Value as JsonValue;
 
-use super::{Comment, Task, TaskKind, TaskState};
+use super::{Comment, Counts, Task, TaskKind, TaskState, Which};
 use crate::base::id::{PersonId, TaskId};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::params;
 use crate::platform::store::{Json, Row, ToValue, Tx, Value};
 
-const COLUMNS: &str = "id, kind, run_id, visit, step_name, title, description, form, outputs, state, subject_id, \
-requested_by, assignee_id, hold_reason, created_at, due_at, outcome, given, reason, done_at, done_by";
+const COLUMNS: &str = "task.id, kind, task.run_id, visit, step_name, title, description, form, outputs, state, \
+subject_id, requested_by, assignee_id, hold_reason, created_at, due_at, outcome, given, reason, done_at, done_by";
 
 fn task(r: &Row<'_>) -> Result<Task, Problem> {
     let (kind, state): (String, String) = (r.get("kind")?, r.get("state")?);
@@ -39,19 +40,42 @@ fn task(r: &Row<'_>) -> Result<Task, Problem> {
     })
 }
 
-fn with_candidates(tx: &Tx<'_>, mut task: Task) -> Result<Task, Problem> {
-    task.candidates = tx.query(
-        "SELECT person_id FROM task_candidate WHERE task_id = ?1 ORDER BY person_id",
-        params![task.id],
-        |r| r.get("person_id"),
+/// The tasks with those who can do them: one more query, however many they are.
+///
+/// ```text
+/// SCAN wanted VIRTUAL TABLE INDEX 1:
+/// SEARCH c USING PRIMARY KEY (task_id=?)
+/// ```
+fn with_candidates(tx: &Tx<'_>, mut tasks: Vec<Task>) -> Result<Vec<Task>, Problem> {
+    let ids: Vec<&TaskId> = tasks.iter().map(|t| &t.id).collect();
+    let found: Vec<(TaskId, PersonId)> = tx.query(
+        "SELECT c.task_id AS task_id, c.person_id AS person_id FROM json_each(?1) wanted
+         CROSS JOIN task_candidate c ON c.task_id = wanted.value ORDER BY c.task_id, c.person_id",
+        params![Json(&ids)],
+        |r| Ok((r.get("task_id")?, r.get("person_id")?)),
     )?;
-    Ok(task)
+    for task in &mut tasks {
+        let own = found.iter().filter(|(id, _)| *id == task.id);
+        task.candidates = own.map(|(_, person)| person.clone()).collect();
+    }
+    Ok(tasks)
 }
 
 /// The task with this id; missing is a problem.
 pub fn get_task(tx: &Tx<'_>, id: &TaskId) -> Result<Task, Problem> {
     let found = tx.query_opt(&format!("SELECT {COLUMNS} FROM task WHERE id = ?1"), params![id], task)?;
-    with_candidates(tx, found.ok_or_else(|| Problem::missing("task", id))?)
+    let found = found.ok_or_else(|| Problem::missing("task", id))?;
+    with_candidates(tx, vec![found])?.pop().ok_or_else(|| Problem::missing("task", id))
+}
+
+/// How it stands as a condition, with the present instant as `??`.
+fn condition(which: Which) -> &'static str {
+    match which {
+        Which::Free => "+task.state = 'open'",
+        Which::Taken => "+task.state IN ('assigned', 'held')",
+        Which::Held => "+task.state = 'held'",
+        Which::Overdue => "+task.state IN ('open', 'assigned', 'held') AND task.due_at < ??",
+    }
 }
 
 /// What a list of tasks is narrowed by.
@@ -59,6 +83,8 @@ pub fn get_task(tx: &Tx<'_>, id: &TaskId) -> Result<Task, Problem> {
 pub struct TaskFilter {
     /// `Some(false)` only what is owed, `Some(true)` only what is over.
     pub over: Option<bool>,
+    /// Only those that stand so.
+    pub which: Option<Which>,
     /// Only what this person has, or may take.
     pub mine: Option<PersonId>,
     /// Only what this person may know of.
@@ -67,32 +93,111 @@ pub struct TaskFilter {
 
 /// Tasks before `before` by id, newest first.
 pub fn list_tasks(tx: &Tx<'_>, filter: &TaskFilter, before: Option<&str>, limit: u32) -> Result<Vec<Task>, Problem> {
-    let mut sql = format!("SELECT {COLUMNS} FROM task WHERE 1");
+    let (sql, values) = list_sql(filter, before, limit, tx.now());
+    let found = tx.query(&sql, &values, task)?;
+    with_candidates(tx, found)
+}
+
+/// The query of [`list_tasks`].
+///
+/// One's own are read from the list of who can do what, newest first and no further than the page needs:
+/// ```text
+/// SEARCH c USING COVERING INDEX task_candidate_by_person (person_id=?)
+/// SEARCH task USING INDEX sqlite_autoindex_task_1 (id=?)
+/// ```
+/// What one may know of stands in runs that one sees:
+/// ```text
+/// SEARCH v USING PRIMARY KEY (person_id=?)
+/// SEARCH task USING INDEX sqlite_autoindex_task_2 (run_id=?)
+/// ```
+pub(in crate::features::workflow) fn list_sql(
+    filter: &TaskFilter,
+    before: Option<&str>,
+    limit: u32,
+    now: Timestamp,
+) -> (String, Vec<Value>) {
+    let Narrowed { from, id, mut conditions, mut values } = narrowed(filter, now);
+    if let Some(before) = before {
+        values.push(before.to_value());
+        conditions.push_str(&format!(" AND {id} < ?{}", values.len()));
+    }
+    (format!("SELECT {COLUMNS} FROM {from} WHERE 1{conditions} ORDER BY {id} DESC LIMIT {limit}"), values)
+}
+
+/// How many tasks are owed that fit the filter, in all and by how they stand.
+pub fn count_tasks(tx: &Tx<'_>, filter: &TaskFilter) -> Result<Counts, Problem> {
+    let owed = TaskFilter { over: Some(false), which: None, ..filter.clone() };
+    let Narrowed { from, conditions, mut values, .. } = narrowed(&owed, tx.now());
+    values.push(tx.now().to_value());
+    let now = format!("?{}", values.len());
+    let sum = |which: Which| format!("coalesce(sum({}), 0)", condition(which).replace("??", &now));
+    let sql = format!(
+        "SELECT count(*) AS all_of_them, {} AS free, {} AS taken, {} AS held, {} AS overdue FROM {from} WHERE 1{conditions}",
+        sum(Which::Free),
+        sum(Which::Taken),
+        sum(Which::Held),
+        sum(Which::Overdue),
+    );
+    let found = tx.query_opt(&sql, &values, |r| {
+        Ok(Counts {
+            open: r.get("all_of_them")?,
+            free: r.get("free")?,
+            taken: r.get("taken")?,
+            held: r.get("held")?,
+            overdue: r.get("overdue")?,
+        })
+    })?;
+    Ok(found.unwrap_or_default())
+}
+
+/// A filter as the parts of a query.
+struct Narrowed {
+    from: &'static str,
+    /// What the rows are ordered by.
+    id: &'static str,
+    /// Each begins with ` AND `.
+    conditions: String,
+    values: Vec<Value>,
+}
+
+fn narrowed(filter: &TaskFilter, now: Timestamp) -> Narrowed {
     let mut values: Vec<Value> = Vec::new();
-    match filter.over {
-        Some(false) => sql.push_str(" AND state IN ('open', 'assigned', 'held')"),
-        Some(true) => sql.push_str(" AND state IN ('done', 'cancelled')"),
-        None => {}
-    }
-    if let Some(id) = before {
-        values.push(id.to_value());
-        sql.push_str(&format!(" AND id < ?{}", values.len()));
-    }
-    let offered = "EXISTS (SELECT 1 FROM task_candidate c WHERE c.task_id = task.id AND c.person_id =";
+    let mut conditions = String::new();
+    let mut narrow = |condition: &str, value: Value| {
+        values.push(value);
+        conditions.push_str(" AND ");
+        conditions.push_str(&condition.replace("??", &format!("?{}", values.len())));
+    };
+    let (from, id) = match (&filter.mine, &filter.visible_to) {
+        (Some(_), _) => ("task_candidate c CROSS JOIN task ON task.id = c.task_id", "c.task_id"),
+        (None, Some(_)) => ("run_viewer v CROSS JOIN task ON task.run_id = v.run_id", "task.id"),
+        (None, None) => ("task", "task.id"),
+    };
     if let Some(person) = &filter.mine {
-        values.push(person.to_value());
-        let n = values.len();
+        narrow("c.person_id = ??", person.to_value());
         // What somebody else took is not one's own any more.
-        sql.push_str(&format!(" AND (assignee_id = ?{n} OR (assignee_id IS NULL AND {offered} ?{n})))"));
+        narrow("(task.assignee_id IS NULL OR task.assignee_id = ??)", person.to_value());
     }
     if let Some(person) = &filter.visible_to {
-        values.push(person.to_value());
-        let n = values.len();
-        sql.push_str(&format!(" AND (assignee_id = ?{n} OR requested_by = ?{n} OR subject_id = ?{n} OR {offered} ?{n}))"));
+        if filter.mine.is_none() {
+            narrow("v.person_id = ??", person.to_value());
+        }
+        narrow(
+            "(task.assignee_id = ?? OR task.requested_by = ?? OR task.subject_id = ?? OR EXISTS (
+              SELECT 1 FROM task_candidate o WHERE o.task_id = task.id AND o.person_id = ??))",
+            person.to_value(),
+        );
     }
-    sql.push_str(&format!(" ORDER BY id DESC LIMIT {limit}"));
-    let found = tx.query(&sql, &values, task)?;
-    found.into_iter().map(|t| with_candidates(tx, t)).collect()
+    if let Some(which) = filter.which {
+        narrow(&format!("?? IS NOT NULL AND {}", condition(which)), now.to_value());
+    }
+    conditions.push_str(match filter.over {
+        // With `+` no index of the many that are open is taken instead.
+        Some(false) => " AND +task.state IN ('open', 'assigned', 'held')",
+        Some(true) => " AND +task.state IN ('done', 'cancelled')",
+        None => "",
+    });
+    Narrowed { from, id, conditions, values }
 }
 
 /// Stores a new task with those who can do it.
@@ -112,6 +217,12 @@ pub fn insert_task(tx: &Tx<'_>, t: &Task) -> Result<(), Problem> {
 /// Lets one more person do a task.
 pub fn add_candidate(tx: &Tx<'_>, id: &TaskId, person: &PersonId) -> Result<(), Problem> {
     tx.execute("INSERT OR IGNORE INTO task_candidate (task_id, person_id) VALUES (?1, ?2)", params![id, person])?;
+    Ok(())
+}
+
+/// Lets somebody no longer do a task.
+pub fn remove_candidate(tx: &Tx<'_>, id: &TaskId, person: &PersonId) -> Result<(), Problem> {
+    tx.execute("DELETE FROM task_candidate WHERE task_id = ?1 AND person_id = ?2", params![id, person])?;
     Ok(())
 }
 

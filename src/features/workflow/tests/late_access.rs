@@ -22,6 +22,8 @@ impl Fixture {
                     provision: call("add"),
                     deprovision: call("remove"),
                     check: None,
+                    list: None,
+                    reconcile: Default::default(),
                 };
                 let entitlement = create_entitlement(tx, &by, new)?.id;
                 let new = NewRole {

@@ -87,6 +87,33 @@ async fn attempts_that_were_cut_beside_others_count_from_the_fourth_on() {
     assert_eq!((job.state, job.attempts_made), (JobState::Failed, 4));
 }
 
+/// Whether a job is on its way is what the restart then makes of it: an excused cut goes on, a last attempt does not.
+#[tokio::test]
+async fn what_was_cut_is_on_its_way_unless_it_is_dead() {
+    let b = Bench::new();
+    let (ours, other) = (b.enqueue(probe_job().with_key("a-1".to_owned())).await, b.enqueue(probe_job()).await);
+    let mut told = Vec::new();
+    for (company, attempts, cuts) in (0..2_u32).flat_map(|o| (0..4_u32).flat_map(move |a| (0..5_u32).map(move |c| (o, a, c)))) {
+        let (ours, other) = (ours.clone(), other.clone());
+        let (said, state): (bool, String) = b
+            .store
+            .write(move |tx| {
+                let cut = "UPDATE job SET state = 'handed', active = ?2, attempts_made = ?3, cuts = ?4 WHERE id = ?1";
+                tx.execute(cut, params![ours, true, attempts, cuts])?;
+                tx.execute(cut, params![other, company == 1, 0, 0])?;
+                let said = is_on_its_way(tx, "a")?;
+                ledger::recover(tx)?;
+                assert_eq!(is_on_its_way(tx, "a")?, said, "and after it: {company} {attempts} {cuts}");
+                Ok((said, tx.scalar("SELECT state FROM job WHERE id = ?1", params![ours])?))
+            })
+            .await
+            .unwrap();
+        assert_eq!(said, state == "handed", "beside {company} others, {attempts} attempts, {cuts} cuts: {state}");
+        told.push(said);
+    }
+    assert!(told.contains(&true) && told.contains(&false));
+}
+
 /// A queue that forgot when a retry is due gives the job out too early: the ledger knows better.
 #[tokio::test]
 async fn a_job_that_is_given_out_too_early_is_not_started() {

@@ -15,6 +15,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::people::{self, PersonRef};
 use crate::features::workflow::WorkflowApi;
+use crate::features::workflow::approvals::resolve;
 use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 use crate::platform::store::Tx;
 
@@ -23,6 +24,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_delegations, create_delegation))
         .routes(routes!(end_delegation))
+        .routes(routes!(list_deciders))
         .with_state(state)
 }
 
@@ -92,11 +94,14 @@ async fn list_delegations(
     Ok(Json(found))
 }
 
-/// Who decides for the caller, and for how long.
+/// Who decides for somebody, and for how long.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DelegationBody {
-    /// Who decides; left out for an absence, in which the caller's manager does.
+    /// Whose decisions; the caller's own when absent, anybody's for administrators.
+    #[serde(default)]
+    person_id: Option<PersonId>,
+    /// Who decides; left out for an absence, in which the person's manager does.
     #[serde(default)]
     delegate_id: Option<PersonId>,
     /// From when on.
@@ -107,11 +112,11 @@ struct DelegationBody {
     reason: String,
 }
 
-/// Passes the caller's decisions on for a while; it counts for approvals that are opened in it.
+/// Passes decisions on for a while; it counts for approvals that are opened in it.
 #[utoipa::path(post, path = "/api/delegations", tag = "people's work", request_body = DelegationBody,
     responses((status = 201, body = DelegationView), (status = 403), (status = 409), (status = 422)))]
 async fn create_delegation(
-    caller: Allowed<may::ApprovalDecide>,
+    caller: Allowed<(may::ApprovalManage, may::ApprovalDecide)>,
     State(api): State<WorkflowApi>,
     Body(body): Body<DelegationBody>,
 ) -> Result<(StatusCode, Json<DelegationView>), Failure> {
@@ -121,6 +126,7 @@ async fn create_delegation(
         .write(move |tx| {
             let body = body.clone();
             let new = ops::NewDelegation {
+                person: body.person_id,
                 delegate: body.delegate_id,
                 from: body.from,
                 to: body.to,
@@ -144,4 +150,37 @@ async fn end_delegation(
     let by = caller.principal;
     api.store.write(move |tx| ops::revoke(tx, &by, &id)).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default)]
+struct DecidersParams {
+    /// Text in the name.
+    q: Option<String>,
+}
+
+/// People who may decide.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct Deciders {
+    /// By name, the first of them.
+    items: Vec<PersonRef>,
+    /// Whether there are more than are listed; `q` narrows them.
+    more: bool,
+}
+
+/// The most people that are listed.
+const LISTED: usize = 200;
+
+/// People who may decide, by name: those that one can name in a delegation or hand an approval over to.
+#[utoipa::path(get, path = "/api/deciders", tag = "people's work", params(DecidersParams),
+    responses((status = 200, body = Deciders)))]
+async fn list_deciders(
+    _: Allowed<(may::ApprovalManage, may::ApprovalDecide)>,
+    State(api): State<WorkflowApi>,
+    Params(params): Params<DecidersParams>,
+) -> Result<Json<Deciders>, Failure> {
+    let mut items = api.store.read(move |tx| resolve::able(tx, params.q.as_deref().unwrap_or_default())).await?;
+    let more = items.len() > LISTED;
+    items.truncate(LISTED);
+    Ok(Json(Deciders { items, more }))
 }

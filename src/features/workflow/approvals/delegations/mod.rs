@@ -6,8 +6,8 @@
 //!
 //! # Invariants
 //! - A person has at most one delegation at an instant.
-//! - Only the person themselves passes their decisions on; ending a delegation is up to them and to
-//!   administrators.
+//! - A person passes their decisions on themselves; an administrator does it for somebody who is away, never
+//!   to themselves, and both are told. Ending a delegation is up to the person and to administrators.
 
 pub mod api;
 pub mod ops;

@@ -23,6 +23,8 @@ const LONGEST: Duration = Duration::from_secs(366 * 86_400);
 /// A delegation that is to be made.
 #[derive(Debug, Clone)]
 pub struct NewDelegation {
+    /// Whose decisions they are; the caller's own when absent.
+    pub person: Option<PersonId>,
     /// Who decides; the person's manager when absent.
     pub delegate: Option<PersonId>,
     /// From when on.
@@ -45,9 +47,9 @@ pub fn stand_in(tx: &Tx<'_>, person: &PersonId) -> Result<Option<PersonId>, Prob
     }
 }
 
-/// Passes the caller's decisions on for a while.
+/// Passes decisions on for a while: the caller's own, or as an administrator those of somebody who is away.
 pub fn create(tx: &Tx<'_>, by: &Principal, new: NewDelegation) -> Result<Delegation, Problem> {
-    let person = by
+    let caller = by
         .person
         .clone()
         .ok_or_else(|| Problem::Forbidden("Only people have decisions to pass on.".to_owned()))?;
@@ -55,8 +57,10 @@ pub fn create(tx: &Tx<'_>, by: &Principal, new: NewDelegation) -> Result<Delegat
         // Whoever may not decide by this sign-in must not choose who does.
         return Err(Problem::Forbidden("You may not pass decisions on with this sign-in.".to_owned()));
     }
-    by.require(Permission::ApprovalDecide)?;
-    check(tx, &person, &new)?;
+    let person = new.person.clone().unwrap_or_else(|| caller.clone());
+    let own = person == caller;
+    by.require(if own { Permission::ApprovalDecide } else { Permission::ApprovalManage })?;
+    check(tx, &caller, &person, &new)?;
     if let Some(other) = store::find_between(tx, &person, new.from, new.to)? {
         return Err(Problem::Conflict(format!(
             "There is one from {} to {} already. End it first, or choose other days.",
@@ -77,16 +81,21 @@ pub fn create(tx: &Tx<'_>, by: &Principal, new: NewDelegation) -> Result<Delegat
     record(tx, by, "delegation.created", &delegation)?;
     let name = resolve::name(tx, &person)?;
     let span = format!("from {} to {}", delegation.starts_at, delegation.ends_at);
-    tell(
-        tx,
-        &delegation,
-        format!("You decide for {name}"),
-        format!("{name} named you to decide {span}: {}", delegation.reason),
-    )?;
+    let by_whom = if own { &name } else { &by.name };
+    let said = format!("{by_whom} named you to decide {span}: {}", delegation.reason);
+    tell(tx, delegation.delegate.as_ref(), format!("You decide for {name}"), said)?;
+    if !own {
+        let who = match &delegation.delegate {
+            Some(delegate) => resolve::name(tx, delegate)?,
+            None => "your manager".to_owned(),
+        };
+        let said = format!("{} had {who} decide for you {span}: {}", by.name, delegation.reason);
+        tell(tx, Some(&person), "Somebody else decides for you".to_owned(), said)?;
+    }
     Ok(delegation)
 }
 
-fn check(tx: &Tx<'_>, person: &PersonId, new: &NewDelegation) -> Result<(), Problem> {
+fn check(tx: &Tx<'_>, caller: &PersonId, person: &PersonId, new: &NewDelegation) -> Result<(), Problem> {
     let mut faults = Vec::new();
     let mut fault = |field: &str, message: &str| {
         faults.push(FieldError { field: field.to_owned(), message: message.to_owned() });
@@ -102,13 +111,20 @@ fn check(tx: &Tx<'_>, person: &PersonId, new: &NewDelegation) -> Result<(), Prob
     if reason == 0 || reason > MAX_TEXT {
         fault("reason", "expected 1 to 4000 characters");
     }
+    let own = caller == person;
+    let able = |id: &PersonId| Ok::<_, Problem>(resolve::standing(tx, &BTreeSet::new(), id)? == Standing::Able);
+    if !own && !able(person)? {
+        fault("personId", "expected somebody active who may decide");
+    }
     match &new.delegate {
+        // Who chooses who decides is none of them: that would be one person's word.
+        Some(delegate) if !own && delegate == caller => fault("delegateId", "you cannot name yourself"),
+        None if !own && find_person(tx, person)?.is_some_and(|p| p.manager_id.as_ref() == Some(caller)) => {
+            fault("delegateId", "their manager is you; name somebody else");
+        }
         Some(delegate) if delegate == person => fault("delegateId", "expected somebody else"),
-        Some(delegate) => match resolve::standing(tx, &BTreeSet::new(), delegate)? {
-            Standing::Able => {}
-            _ => fault("delegateId", "expected somebody active who may decide"),
-        },
-        None => {}
+        Some(delegate) if !able(delegate)? => fault("delegateId", "expected somebody active who may decide"),
+        _ => {}
     }
     Problem::from_fields(faults)
 }
@@ -124,18 +140,18 @@ pub fn revoke(tx: &Tx<'_>, by: &Principal, id: &DelegationId) -> Result<(), Prob
     }
     record(tx, by, "delegation.ended", &delegation)?;
     let name = resolve::name(tx, &delegation.person)?;
-    tell(
-        tx,
-        &delegation,
-        format!("You do not decide for {name} any more"),
-        "What was opened until now stays with you.".to_owned(),
-    )
+    let said = "What was opened until now stays with you.".to_owned();
+    tell(tx, delegation.delegate.as_ref(), format!("You do not decide for {name} any more"), said)?;
+    if by.is_person(&delegation.person) {
+        return Ok(());
+    }
+    let said = format!("{} ended what was to last until {}.", by.name, delegation.ends_at);
+    tell(tx, Some(&delegation.person), "You decide for yourself again".to_owned(), said)
 }
 
-fn tell(tx: &Tx<'_>, delegation: &Delegation, subject: String, body: String) -> Result<(), Problem> {
-    let message = Message { subject, body, link: Some("/inbox".to_owned()), kind: "delegation" };
-    let to: Vec<PersonId> = delegation.delegate.iter().cloned().collect();
-    notifications::ops::notify(tx, &to, message)
+fn tell(tx: &Tx<'_>, to: Option<&PersonId>, subject: String, body: String) -> Result<(), Problem> {
+    let message = Message { subject, body, link: Some("/delegations".to_owned()), kind: "delegation" };
+    notifications::ops::notify(tx, to.map_or(&[], std::slice::from_ref), message)
 }
 
 fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, d: &Delegation) -> Result<(), Problem> {

@@ -1,5 +1,7 @@
 //! Nobody decides about their own request, on whichever way it would come to them.
 
+use serde_json::Map;
+
 use super::*;
 
 /// The ways on which an approval may come to somebody.
@@ -193,4 +195,156 @@ async fn a_foreign_token_neither_decides_nor_passes_on() {
         .unwrap();
     assert_eq!(statuses, [Err(403); 5]);
     assert_eq!(f.seats(&run).await, ["rosa"]);
+}
+
+/// A token that Mona made for Ada's account, as Ada's own requests know it.
+fn token_of(owner: Principal, maker: &PersonId) -> Principal {
+    Principal { may_decide: false, token_maker: Some(maker.clone()), ..owner }
+}
+
+fn definition(config: Value) -> Definition {
+    serde_json::from_value(json!({ "name": "Access",
+        "variables": [{ "name": "days", "type": "number" }],
+        "steps": [{ "id": "wait", "name": "Wait", "type": "delay", "config": { "seconds": 3600 },
+                    "transitions": [{ "on": "success", "to": "review" }] },
+                  { "id": "review", "name": "Review", "type": "approval", "config": config }] }))
+    .unwrap()
+}
+
+impl Bench {
+    /// Published by `boss`.
+    async fn workflow(&self, definition: Definition) -> crate::base::id::WorkflowId {
+        let boss = self.who("boss");
+        self.write(move |tx| {
+            let draft = definitions::ops::create(tx, &boss, definition.clone())?;
+            Ok(definitions::ops::publish(tx, &boss, &draft.id)?.id)
+        })
+        .await
+        .unwrap()
+    }
+
+    async fn refusal(&self, run: &Run, name: &str) -> String {
+        match self.vote(run, name, true, Some("r")).await {
+            Err(Problem::Forbidden(why)) => why,
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    async fn goes_on(&self, run: &Run) {
+        let id = run.id.clone();
+        self.clock.advance(Duration::from_secs(3600));
+        self.write(move |tx| crate::features::workflow::runs::jobs::go_on(tx, &Principal::system("t"), &id)).await.unwrap();
+    }
+}
+
+/// Who holds somebody's token could ask in their name and agree in their own.
+#[tokio::test]
+async fn whoever_made_the_token_that_something_was_asked_for_with_does_not_decide() {
+    let f = Bench::start().await;
+    let config = json!({ "title": "T", "approvers": persons(&["mona", "rosa"]) });
+    let inner = f.workflow(serde_json::from_value(json!({ "name": "Inner", "steps": [
+        { "id": "review", "name": "Review", "type": "approval", "config": config } ] })).unwrap()).await;
+    let outer = f.workflow(serde_json::from_value(json!({ "name": "Outer", "steps": [
+        { "id": "inner", "name": "Inner", "type": "subworkflow", "config": { "workflow": "Inner" } } ] })).unwrap()).await;
+    for workflow in [inner, outer] {
+        let by = token_of(f.who("ada"), &f.id("mona"));
+        let run = f.write(move |tx| runs::start(tx, &by, &workflow, Beginning::default())).await.unwrap();
+        let all = f.read(|tx| run_store::list_runs(tx, &Default::default(), None, 1)).await;
+        let deciding = if f.has_approval(&run).await { run } else { all[0].clone() };
+        assert_eq!(f.seats(&deciding).await, ["rosa"], "the maker of the token has no seat");
+        let refused = f.hand_over(&deciding, "rosa", "mona").await.unwrap_err().to_string();
+        assert!(refused.contains("cannot decide"), "{refused}");
+        f.vote(&deciding, "rosa", true, None).await.unwrap();
+    }
+}
+
+/// A token that is made with somebody else's token is still that somebody's.
+#[tokio::test]
+async fn a_token_that_is_made_with_a_foreign_token_belongs_to_the_same_maker() {
+    let f = Bench::start().await;
+    let (ada, boss, mona) = (f.who("ada"), f.who("boss"), f.id("mona"));
+    let made = f
+        .write(move |tx| {
+            let account = accounts::store::get_account(tx, ada.account.as_ref().unwrap())?;
+            let make = |by: &Principal, secret: &str| {
+                let new = accounts::ops::NewToken { name: "t".to_owned(), scope: None, expires_at: None };
+                let token = accounts::ops::create_token(tx, by, &account, new, secret)?;
+                let stored = accounts::store::find_token_by_id(tx, &token.id)?.unwrap();
+                Ok::<_, Problem>((stored.may_decide, stored.made_by))
+            };
+            Ok([
+                make(&ada, "a")?,
+                make(&boss, "b")?,
+                make(&token_of(ada.clone(), &mona), "c")?,
+                make(&Principal::cli(0), "d")?,
+            ])
+        })
+        .await
+        .unwrap();
+    let expected = [(true, None), (false, Some(f.id("boss"))), (false, Some(f.id("mona"))), (false, None)];
+    assert_eq!(made, expected);
+}
+
+/// Whoever changes what is asked for asks for it.
+#[tokio::test]
+async fn whoever_corrected_what_is_asked_for_does_not_decide() {
+    let f = Bench::start().await;
+    let workflow = f.workflow(definition(json!({ "title": "T", "approvers": persons(&["chief", "rosa"]) }))).await;
+    let (ada, chief) = (f.who("ada"), f.who("chief"));
+    let change = |days: u32| {
+        let chief = chief.clone();
+        move |tx: &Tx<'_>, id: &crate::base::id::RunId| {
+            let run = run_store::get_run(tx, id)?;
+            let values = Map::from_iter([("days".to_owned(), json!(days))]);
+            let before = crate::features::workflow::runs::repair::values_before(&run, &values);
+            crate::features::workflow::runs::repair::correct(tx, &chief, id, &values, &before, "wrong").map(drop)
+        }
+    };
+    // Before it is asked, and while it is.
+    let starts = ada.clone();
+    let run = f.write(move |tx| runs::start(tx, &starts, &workflow, Beginning::default())).await.unwrap();
+    let (id, early) = (run.id.clone(), change(30));
+    f.write(move |tx| early(tx, &id)).await.unwrap();
+    f.goes_on(&run).await;
+    assert_eq!(f.seats(&run).await, ["rosa"]);
+    let other = f.ask(json!({ "approvers": persons(&["chief", "rosa"]) })).await;
+    let (id, chief) = (other.id.clone(), f.id("chief"));
+    f.write(move |tx| run_store::insert_party(tx, &id, &chief, "edit")).await.unwrap();
+    assert_eq!(f.refusal(&other, "chief").await, Bar::Edit.why());
+    f.vote(&other, "rosa", true, None).await.unwrap();
+}
+
+/// One person would have said who decides, and decided.
+#[tokio::test]
+async fn whoever_published_a_workflow_is_not_its_only_approver_while_the_rule_is_on() {
+    let f = Bench::start().await;
+    let alone = json!({ "approvers": persons(&["boss"]) });
+    let switch = |on: &'static str| {
+        f.write(move |tx| settings::ops::set(tx, &Principal::system("t"), settings::FOUR_EYES, Some(on)))
+    };
+    let run = f.ask(alone.clone()).await;
+    assert_eq!(run.status, RunStatus::Waiting, "the rule is off");
+    switch("true").await.unwrap();
+    let why = f.refusal(&run, "boss").await;
+    assert!(why.contains("published this workflow"), "{why}");
+    let refused = f.ask(alone).await;
+    assert_eq!(refused.status, RunStatus::Failed, "it is told at once");
+    assert!(refused.reason.unwrap().contains("Nobody can decide: Whoever published this workflow"));
+    // Beside others, and in a stage after theirs, they decide.
+    let run = f.ask(json!({ "approvers": persons(&["boss", "rosa"]) })).await;
+    f.vote(&run, "boss", true, None).await.unwrap();
+    let stages = json!({ "pattern": "sequential",
+        "stages": [{ "approvers": persons(&["rosa"]) }, { "approvers": persons(&["boss"]) }] });
+    let run = f.ask(stages).await;
+    f.vote(&run, "rosa", true, None).await.unwrap();
+    f.vote(&run, "boss", true, None).await.unwrap();
+    // Nor do they come to be it.
+    let run = f.ask(json!({ "approvers": persons(&["rosa"]) })).await;
+    for refused in [f.hand_over(&run, "rosa", "boss").await, f.reassign(&run, "chief", &["boss"]).await] {
+        let refused = refused.unwrap_err().to_string();
+        assert!(refused.contains("published this workflow"), "{refused}");
+    }
+    switch("false").await.unwrap();
+    f.hand_over(&run, "rosa", "boss").await.unwrap();
+    f.vote(&run, "boss", true, None).await.unwrap();
 }

@@ -24,6 +24,7 @@ use crate::platform::store::Tx;
 pub fn routes(state: WorkflowApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_break_glass, break_glass))
+        .routes(routes!(get_break_glass))
         .routes(routes!(review))
         .with_state(state)
 }
@@ -115,6 +116,18 @@ async fn list_break_glass(
         })
         .await?;
     Ok(Json(page))
+}
+
+/// One emergency.
+#[utoipa::path(get, path = "/api/break-glass/{id}", tag = "exceptions", params(("id" = BreakGlassId, Path)),
+    responses((status = 200, body = BreakGlassView), (status = 404)))]
+async fn get_break_glass(
+    caller: Allowed<may::BreakGlassRead>,
+    State(api): State<WorkflowApi>,
+    IdPath(id): IdPath<BreakGlassId>,
+) -> Result<Json<BreakGlassView>, Failure> {
+    let found = api.store.read(move |tx| view(tx, &caller.principal, store::get_break_glass(tx, &id)?));
+    Ok(Json(found.await?))
 }
 
 /// A role for oneself, in an emergency.

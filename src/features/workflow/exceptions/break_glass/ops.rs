@@ -91,7 +91,7 @@ fn tell(tx: &Tx<'_>, broken: &BreakGlass, what: &str, body: &str) -> Result<(), 
     let message = Message {
         subject: format!("{what}: {name} has {}", role.name),
         body: format!("{name} took the role {} in an emergency, until {}: {body}", role.name, broken.ends_at),
-        link: Some(format!("/audit?entity=break_glass&entityId={}", broken.id)),
+        link: Some(format!("/break-glass?id={}", broken.id)),
         kind: "break_glass",
     };
     notifications::ops::notify(tx, &to, message)
@@ -125,7 +125,7 @@ pub fn review(
     let message = Message {
         subject: format!("Your emergency access was reviewed: {}", verdict.as_str()),
         body: format!("{}: {reason}", by.name),
-        link: None,
+        link: Some(format!("/break-glass?id={id}")),
         kind: "break_glass",
     };
     notifications::ops::notify(tx, std::slice::from_ref(&broken.person_id), message)?;

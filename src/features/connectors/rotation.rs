@@ -1,0 +1,106 @@
+//! Sealing every stored secret anew under the present key, while Tenure runs.
+//!
+//! # Invariants
+//! - Each page is a transaction of its own: what a stop leaves undone is done by the next rotation, which
+//!   skips what is done.
+//! - A secret that no key opens is counted and named, and keeps none of the others from being rotated.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{ops, store};
+use crate::base::access::Principal;
+use crate::base::id::TypedId;
+use crate::base::problem::Problem;
+use crate::features::audit::{self, Entry};
+use crate::platform::secrets::SecretBox;
+use crate::platform::store::{Store, Tx};
+
+/// Secrets that are sealed in one transaction.
+const PAGE: u32 = 50;
+/// Failures that are named.
+const NAMED: usize = 100;
+
+/// What a rotation did.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Rotation {
+    /// Secrets that there are.
+    pub total: u32,
+    /// Sealed anew.
+    pub rotated: u32,
+    /// Under the present key already.
+    pub skipped: u32,
+    /// Opened by neither the present nor the previous key.
+    pub failed: u32,
+    /// Those, as `connector id/name of the secret`; the first hundred.
+    pub failures: Vec<String>,
+}
+
+impl Rotation {
+    fn add(&mut self, page: Self) {
+        self.total += page.total;
+        self.rotated += page.rotated;
+        self.skipped += page.skipped;
+        self.failed += page.failed;
+        let room = NAMED.saturating_sub(self.failures.len());
+        self.failures.extend(page.failures.into_iter().take(room));
+    }
+}
+
+/// Seals every secret of every connector under the present key.
+pub async fn rotate_keys(store: &Store, secrets: &SecretBox, by: &Principal) -> Result<Rotation, Problem> {
+    let (mut all, mut after) = (Rotation::default(), (String::new(), String::new()));
+    loop {
+        let (sealer, actor, from) = (secrets.clone(), by.clone(), after.clone());
+        let (page, next) = store.write(move |tx| rotate_page(tx, &actor, &sealer, &from)).await?;
+        all.add(page);
+        match next {
+            Some(next) => after = next,
+            None => break,
+        }
+    }
+    let (actor, done, key) = (by.clone(), all.clone(), secrets.key_id());
+    store.write(move |tx| record(tx, &actor, "connector.keys_rotated", &done, &key)).await?;
+    Ok(all)
+}
+
+type Place = (String, String);
+
+/// One page; where the next one begins, when there may be one.
+fn rotate_page(
+    tx: &Tx<'_>,
+    by: &Principal,
+    secrets: &SecretBox,
+    after: &Place,
+) -> Result<(Rotation, Option<Place>), Problem> {
+    let found = store::list_all_secrets(tx, after, PAGE)?;
+    let next = (found.len() == PAGE as usize).then(|| found.last().map(|(id, name, _)| (id.to_string(), name.clone())));
+    let mut page = Rotation::default();
+    for (id, name, sealed) in found {
+        page.total += 1;
+        if secrets.is_current(&sealed) && secrets.open(ops::place(&id, &name), &sealed).is_ok() {
+            page.skipped += 1;
+        } else if let Ok(plain) = secrets.open(ops::place(&id, &name), &sealed) {
+            ops::put_secret(tx, &id, &name, &plain, secrets)?;
+            page.rotated += 1;
+        } else {
+            page.failed += 1;
+            page.failures.push(format!("{}/{name}", id.as_str()));
+        }
+    }
+    if page.rotated > 0 {
+        record(tx, by, "connector.secrets_resealed", &page, &secrets.key_id())?;
+    }
+    Ok((page, next.flatten()))
+}
+
+fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, done: &Rotation, key: &str) -> Result<(), Problem> {
+    audit::append(tx, by, Entry {
+        action,
+        entity: "connector_keys",
+        entity_id: key.to_owned(),
+        reason: None,
+        prev: None,
+        new: Some(json!(done)),
+    })
+}
