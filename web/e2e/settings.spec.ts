@@ -35,7 +35,9 @@ test('a security setting goes from the environment to a saved value and back', a
 test('the days of reminders are chosen, refused and switched off', async ({ page }) => {
   await signIn(page, 'admin');
   await open(page, '/settings/security');
-  await expect(page.getByText('30, 7 and 1 days before')).toBeVisible();
+  // Another setting of the page says "Off" too.
+  const reminders = page.getByRole('region', { name: 'Reminders' });
+  await expect(reminders.getByText('30, 7 and 1 days before')).toBeVisible();
   const change = page.getByRole('button', { name: 'Change Reminders before an end' });
   await change.click();
   const field = page.getByLabel('Reminders before an end');
@@ -44,13 +46,13 @@ test('the days of reminders are chosen, refused and switched off', async ({ page
   await expect(field).toHaveAttribute('aria-invalid', 'true');
   await field.fill('3 14');
   await field.press('Enter');
-  await expect(page.getByText('14 and 3 days before')).toBeVisible();
+  await expect(reminders.getByText('14 and 3 days before')).toBeVisible();
   await change.click();
   await field.fill('');
   await field.press('Enter');
-  await expect(page.getByText('Off', { exact: true })).toBeVisible();
+  await expect(reminders.getByText('Off', { exact: true })).toBeVisible();
   await page.getByRole('button', { name: 'Forget the saved value of Reminders before an end' }).click();
-  await expect(page.getByText('30, 7 and 1 days before')).toBeVisible();
+  await expect(reminders.getByText('30, 7 and 1 days before')).toBeVisible();
 });
 
 test('what a setting cannot be is said at its field', async ({ page, watch }) => {
