@@ -72,8 +72,13 @@ impl InlineQueue {
 
     /// Fires due slots and runs due jobs until nothing is due; answers how many attempts ran.
     pub async fn run_due(&self) -> Result<usize, Problem> {
+        self.run_at_most(usize::MAX).await
+    }
+
+    /// The same, but stops after so many attempts: what never ends can be looked at in between.
+    pub async fn run_at_most(&self, most: usize) -> Result<usize, Problem> {
         let mut attempts = 0;
-        loop {
+        while attempts < most {
             self.inner.scheduler.tick().await?;
             self.inner.relay.hand_over_due().await?;
             let now = self.inner.clock.now();
@@ -83,10 +88,11 @@ impl InlineQueue {
                     .map(|(id, _)| id.clone())
             };
             let paused = self.inner.waiting.paused.load(Ordering::Acquire);
-            let Some(id) = next.filter(|_| !paused) else { return Ok(attempts) };
+            let Some(id) = next.filter(|_| !paused) else { break };
             self.attempt(&id).await?;
             attempts += 1;
         }
+        Ok(attempts)
     }
 
     /// Holds all jobs back, or lets them go on.
