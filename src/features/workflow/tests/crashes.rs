@@ -116,8 +116,8 @@ impl World {
 
     async fn pending(&self, run: &Run) -> Vec<Approval> {
         let id = run.id.clone();
-        let all = self.f.store.read(|tx| approval_store::list_approvals(tx, &Default::default(), None, 200)).await.unwrap();
-        all.into_iter().filter(|a| a.run_id == id && a.state == ApprovalState::Pending).collect()
+        // A run that forks may wait for more people than a page of a list has.
+        self.f.store.read(move |tx| approval_store::list_open(tx, &id)).await.unwrap()
     }
 
     async fn decide_one(&self, run: &Run, approve: bool) {
