@@ -15,6 +15,7 @@ import type {
   Delegation,
   Diagnosis,
   Difference,
+  Entitlement,
   Exception,
   Group,
   GroupDetail,
@@ -142,6 +143,17 @@ export const queries = {
   importRows: (key: string, filter: Filter) => list<ImportRow>(`/api/imports/${id(key)}/rows`, filter),
   people: (filter: Filter = {}) => list<Person>('/api/people', filter),
   roles: (filter: Filter = {}) => list<Role>('/api/roles', filter),
+  role: (key: string) => one<Role>(`/api/roles/${id(key)}`),
+  entitlements: (filter: Filter = {}) => list<Entitlement>('/api/entitlements', filter),
+  entitlement: (key: string) => one<Entitlement>(`/api/entitlements/${id(key)}`),
+  entitlementsToChoose: (q: string) => ({
+    queryKey: ['/api/entitlements', 'to choose', q] as const,
+    queryFn: ({ signal }: { signal: AbortSignal }) =>
+      api.get<Page<Entitlement>>('/api/entitlements', { query: { q, status: 'active', limit: 200 }, signal }),
+    // A list under somebody's hand holds still.
+    refetchInterval: false as const,
+    placeholderData: keepPreviousData,
+  }),
   roleConflicts: (filter: Filter = {}) => list<RoleConflict>('/api/role-conflicts', filter),
   roleViolations: (filter: Filter = {}) => list<RoleViolation>('/api/role-conflicts/violations', filter),
   assignments: (filter: Filter = {}) => list<ListedAssignment>('/api/assignments', filter),
@@ -165,6 +177,7 @@ export const queries = {
     list<Difference>(`/api/reconciliations/${id(of)}/plans/${id(plan)}/items`, filter),
   stillPresent: (filter: Filter = {}) => list<StillPresent>('/api/reconciliations/still-present', filter),
   connectors: (filter: Filter = {}) => list<Connector>('/api/connectors', filter),
+  connector: (key: string) => one<Connector>(`/api/connectors/${id(key)}`),
   jobs: (filter: Filter = {}) => list<Job>('/api/jobs', filter),
   job: (key: string) => one<Job>(`/api/jobs/${id(key)}`),
   jobCounts: () => one<JobCounts>('/api/jobs/counts'),

@@ -59,6 +59,7 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   active: ['ok', 'dot'],
   deprecated: ['idle', 'dash'],
   inactive: ['idle', 'dash'],
+  retired: ['idle', 'dash'],
   // assignments and grants
   scheduled: ['info', 'clock'],
   provisioning: ['info', 'half'],
