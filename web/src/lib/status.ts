@@ -20,6 +20,9 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   cancelled: ['idle', 'dash'],
   skipped: ['idle', 'dash'],
   delayed: ['warn', 'clock'],
+  // checkpoints and where they are kept
+  stored: ['ok', 'check'],
+  retrying: ['warn', 'clock', 'Trying again'],
   // the queue and schedules
   paused: ['warn', 'dash'],
   // approvals and documents
