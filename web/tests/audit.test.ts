@@ -87,6 +87,15 @@ describe('the verdict of a verification', () => {
     expect(look).toMatchObject({ tone: 'bad', title: 'Tampered with at entry 512' });
     expect(look.text).toContain('It does not name the entry before it');
     expect(look.text).toContain('The 511 entries before it are what was written');
+    expect(look.seq).toBe(512);
+  });
+
+  it('leads to no entry that is not there', () => {
+    const cut = verdictLook({ ...sound, rows: 40, fault: { seq: 41, kind: 'short', detail: 'signed for 60 entries; here are 40' } });
+    expect(cut).toMatchObject({ tone: 'bad', title: 'Tampered with: cut off after entry 40' });
+    const note = verdictLook({ ...sound, rows: 0, fault: { seq: 0, kind: 'note', detail: 'not ours' } });
+    expect(note).toMatchObject({ tone: 'bad', title: 'Tampered with: a checkpoint' });
+    expect([cut.seq, note.seq]).toEqual([undefined, undefined]);
   });
 });
 

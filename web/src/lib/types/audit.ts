@@ -99,5 +99,6 @@ export interface AuditKey {
   verifierKey: string;
   name: string;
   keyId: string;
-  createdAt?: Instant | null;
+  /** Keys that signed before it, as verifiers take them. */
+  earlier: string[];
 }
