@@ -58,6 +58,8 @@ export interface Samples {
   import: string;
   reconciliation: string;
   assignment: string;
+  role: string;
+  entitlement: string;
 }
 
 interface PerWorker {
@@ -99,6 +101,8 @@ export const test = base.extend<{ watch: Watch }, PerWorker>({
         import: await reviewed(context, server.url, csrf),
         reconciliation: await reconciled(context, csrf, server.url),
         assignment: (await granted(context, csrf, 'Sample reader')).id,
+        role: await first('/api/roles'),
+        entitlement: await first('/api/entitlements'),
       });
       await context.dispose();
     },

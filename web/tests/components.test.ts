@@ -11,6 +11,7 @@ import Pager from '../src/ui/Pager.svelte';
 import ProblemBanner from '../src/ui/ProblemBanner.svelte';
 import Status from '../src/ui/Status.svelte';
 import Time from '../src/ui/Time.svelte';
+import Form from './Form.svelte';
 
 const text = (words: string) => createRawSnippet(() => ({ render: () => `<span>${words}</span>` }));
 
@@ -21,6 +22,45 @@ describe('Input', () => {
     expect(field.getAttribute('aria-invalid')).toBe('true');
     const described = field.getAttribute('aria-describedby')!.split(' ').map((id) => document.getElementById(id)?.textContent);
     expect(described).toEqual(['Short.', 'Needed.']);
+  });
+});
+
+describe('a complaint', () => {
+  const shown = () => screen.queryByText('Choose a name.') !== null;
+  const field = () => screen.getByLabelText('Name');
+  const type = (value: string) => fireEvent.input(field(), { target: { value } });
+
+  it('goes as soon as the value is another, and is back with the value it was about', async () => {
+    render(Form, { error: 'Choose a name.' });
+    expect(shown()).toBe(true);
+    await type('Ada');
+    expect(shown()).toBe(false);
+    expect(field().getAttribute('aria-invalid')).toBeNull();
+    await type('');
+    expect(shown()).toBe(true);
+  });
+
+  it('is told again when what was sent has the same fault', async () => {
+    const { container } = render(Form, { error: 'Choose a name.' });
+    await type('Ada');
+    expect(shown()).toBe(false);
+    await fireEvent.submit(container.querySelector('form')!);
+    expect(shown()).toBe(true);
+  });
+
+  it('is told of a new value when it is a new one', async () => {
+    const { rerender } = render(Form, { error: 'Choose a name.' });
+    await type('Ada');
+    await rerender({ error: 'Choose another name.' });
+    expect(screen.getByText('Choose another name.')).toBeTruthy();
+  });
+
+  it('of several boxes goes when one of them is ticked', async () => {
+    render(Form, { error: 'Choose a name.', boxes: ['One', 'Two'] });
+    const group = screen.getByRole('group', { name: 'Name' });
+    expect(document.getElementById(group.getAttribute('aria-describedby')!)?.textContent).toBe('Choose a name.');
+    await fireEvent.click(screen.getByLabelText('Two'));
+    expect(shown()).toBe(false);
   });
 });
 

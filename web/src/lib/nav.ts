@@ -38,11 +38,18 @@ export const NAV: NavGroup[] = [
       { label: 'Reconciliation', path: '/reconciliation', icon: 'reconcile', needs: ['entitlement:read'] },
       { label: 'People', path: '/people', icon: 'people', needs: ['person:read'] },
       { label: 'Roles', path: '/roles', icon: 'role', needs: ['role:read'] },
+      { label: 'Entitlements', path: '/entitlements', icon: 'entitlement', needs: ['entitlement:read'] },
       { label: 'Documents', path: '/documents', icon: 'document', needs: ['document:read', 'document:read_own'] },
       { label: 'Connectors', path: '/connectors', icon: 'connector', needs: ['connector:read'] },
     ],
   },
-  { label: 'Insight', items: [{ label: 'Audit log', path: '/audit', icon: 'audit', needs: ['audit:read'] }] },
+  {
+    label: 'Insight',
+    items: [
+      { label: 'Audit log', path: '/audit', icon: 'audit', needs: ['audit:read'] },
+      { label: 'Checkpoints & verify', path: '/checkpoints', icon: 'checkpoint', needs: ['audit:read'] },
+    ],
+  },
   {
     label: 'Operate',
     items: [

@@ -20,6 +20,9 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   cancelled: ['idle', 'dash'],
   skipped: ['idle', 'dash'],
   delayed: ['warn', 'clock'],
+  // checkpoints and where they are kept
+  stored: ['ok', 'check'],
+  retrying: ['warn', 'clock', 'Trying again'],
   // the queue and schedules
   paused: ['warn', 'dash'],
   // approvals and documents
@@ -59,6 +62,7 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   active: ['ok', 'dot'],
   deprecated: ['idle', 'dash'],
   inactive: ['idle', 'dash'],
+  retired: ['idle', 'dash'],
   // assignments and grants
   scheduled: ['info', 'clock'],
   provisioning: ['info', 'half'],

@@ -1,6 +1,10 @@
 // The shapes of the HTTP API, as the server documents them. Instants are RFC 3339 in UTC.
+import type { DifferencePolicy } from './types/roles';
+
 export type * from './types/access';
+export type * from './types/audit';
 export type * from './types/people';
+export type * from './types/roles';
 export type * from './types/work';
 
 export type Instant = string;
@@ -268,39 +272,6 @@ export type DocumentState = 'submitted' | 'approved' | 'rejected' | 'withdrawn' 
 
 export type Decision = 'approve' | 'reject';
 
-export interface RoleEntitlement {
-  id: string;
-  name: string;
-  connectorName: string;
-}
-
-export interface Role {
-  id: string;
-  name: string;
-  description: string;
-  ownerId: string | null;
-  status: string;
-  defaultDurationDays: number | null;
-  requiredDocumentTypes: string[];
-  entitlements: RoleEntitlement[];
-}
-
-/** Two roles that nobody holds at the same time. */
-export interface RoleConflict {
-  id: string;
-  roles: { id: string; name: string }[];
-  reason: string;
-  createdAt: Instant;
-}
-
-/** Somebody who holds two roles that exclude each other. */
-export interface RoleViolation {
-  conflictId: string;
-  person: PersonRef;
-  reason: string;
-  assignments: { id: string; role: { id: string; name: string }; state: AssignmentState; expiresAt: Instant | null }[];
-}
-
 export type AssignmentState =
   | 'scheduled'
   | 'provisioning'
@@ -383,7 +354,24 @@ export interface Connector {
   mock: boolean;
   breaker: Breaker;
   secretsSet: string[];
-  commands: unknown[];
+  commands: CommandSpec[];
+}
+
+/** A command that a connector understands. */
+export interface CommandSpec {
+  name: string;
+  description: string;
+  changes: boolean;
+  /** Whether it lists what is there. */
+  lists: boolean;
+  params: ParamSpec[];
+}
+
+export interface ParamSpec {
+  name: string;
+  type: 'string' | 'number' | 'object' | 'array' | 'any';
+  required: boolean;
+  description: string;
 }
 
 export type JobState = 'waiting' | 'delayed' | 'active' | 'completed' | 'failed';
@@ -461,21 +449,6 @@ export interface Schedule {
   workflow: { workflowId: string | null; workflowKey: string; workflowName: string | null } | null;
 }
 
-export interface AuditEntry {
-  seq: number;
-  id: string;
-  at: Instant;
-  actor: { type: string; id: string; name: string | null };
-  action: string;
-  entity: string;
-  entityId: string;
-  requestId: string | null;
-  reason: string | null;
-  prevState: unknown;
-  newState: unknown;
-  leafHash: string;
-}
-
 export interface LogEntry {
   id: string;
   at: Instant;
@@ -508,7 +481,7 @@ export interface ReconciliationPlan {
   entitlementId: string;
   entitlementName: string;
   connectorName: string;
-  policy: 'report' | 'repair' | 'revoke_unknown';
+  policy: DifferencePolicy;
   dryRun: boolean;
   status: PlanStatus;
   why: string | null;

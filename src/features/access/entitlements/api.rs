@@ -7,7 +7,8 @@ use serde::Deserialize;
 use utoipa_axum::routes;
 
 use super::ops::{self, NewEntitlement};
-use super::{Call, Entitlement, ListCall, Reconcile, store};
+use super::store::{self, Filter};
+use super::{Call, Entitlement, EntitlementStatus, ListCall, Reconcile};
 use crate::base::access::may;
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::page::{Page, PageRequest};
@@ -23,16 +24,34 @@ pub fn routes(state: AccessApi) -> Routes {
         .with_state(state)
 }
 
+/// What a list is narrowed by.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, rename_all = "camelCase")]
+struct ListParams {
+    /// A part of the name.
+    q: Option<String>,
+    /// `active` or `retired`.
+    status: Option<EntitlementStatus>,
+    /// Only what is given there.
+    connector_id: Option<ConnectorId>,
+    /// How many items, 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// Entitlements, oldest first.
-#[utoipa::path(get, path = "/api/entitlements", tag = "access", params(PageRequest),
+#[utoipa::path(get, path = "/api/entitlements", tag = "access", params(ListParams),
     responses((status = 200, body = Page<Entitlement>)))]
 async fn list_entitlements(
     _: Allowed<may::EntitlementRead>,
     State(api): State<AccessApi>,
-    Params(page): Params<PageRequest>,
+    Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Entitlement>>, Failure> {
-    let limit = page.limit()?;
-    let rows = api.store.read(move |tx| store::list_entitlements(tx, page.cursor.as_deref(), limit + 1)).await?;
+    let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
+    let filter = Filter { q: params.q, status: params.status, connector: params.connector_id };
+    let rows =
+        api.store.read(move |tx| store::list_entitlements(tx, &filter, params.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |e| e.id.to_string())))
 }
 

@@ -55,8 +55,9 @@ pub fn update_entitlement(
     if !same_calls {
         let held = store::count_held(tx, id)?;
         if held > 0 {
+            let often = if held == 1 { "once".to_owned() } else { format!("{held} times") };
             return Err(Problem::Conflict(format!(
-                "The entitlement {} is held {held} times, so its connector and commands stay as they are. \
+                "The entitlement {} is held {often}, so its connector and commands stay as they are. \
                  Add a new entitlement, put it into the roles in place of this one, and retire this one.",
                 before.name
             )));

@@ -1,7 +1,7 @@
 //! SQL of entitlements.
 
 use super::{Call, Entitlement, EntitlementStatus, ListCall, Policy, Reconcile};
-use crate::base::id::EntitlementId;
+use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::problem::Problem;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
@@ -38,11 +38,32 @@ pub fn get_entitlement(tx: &Tx<'_>, id: &EntitlementId) -> Result<Entitlement, P
     find_entitlement(tx, id)?.ok_or_else(|| Problem::missing("entitlement", id))
 }
 
+/// What a list of entitlements is narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// A part of the name.
+    pub q: Option<String>,
+    /// Whether they are given.
+    pub status: Option<EntitlementStatus>,
+    /// Where they are given.
+    pub connector: Option<ConnectorId>,
+}
+
 /// Entitlements after `after` by id.
-pub fn list_entitlements(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Entitlement>, Problem> {
+pub fn list_entitlements(
+    tx: &Tx<'_>,
+    filter: &Filter,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<Entitlement>, Problem> {
     tx.query(
-        &format!("{SELECT} WHERE e.id > ?1 ORDER BY e.id LIMIT ?2"),
-        params![after.unwrap_or(""), limit],
+        &format!(
+            "{SELECT}
+             WHERE e.id > ?1 AND (?3 IS NULL OR instr(lower(e.name), lower(?3)) > 0) AND (?4 IS NULL OR e.status = ?4)
+               AND (?5 IS NULL OR e.connector_id = ?5)
+             ORDER BY e.id LIMIT ?2"
+        ),
+        params![after.unwrap_or(""), limit, filter.q, filter.status.map(EntitlementStatus::as_str), filter.connector],
         entitlement,
     )
 }

@@ -7,7 +7,8 @@ use serde::Deserialize;
 use utoipa_axum::routes;
 
 use super::ops::{self, NewRole};
-use super::{Role, store};
+use super::store::{self, Filter};
+use super::{Role, RoleStatus};
 use crate::base::access::may;
 use crate::base::id::{EntitlementId, PersonId, RoleId};
 use crate::base::page::{Page, PageRequest};
@@ -23,16 +24,33 @@ pub fn routes(state: AccessApi) -> Routes {
         .with_state(state)
 }
 
+/// What a list is narrowed by.
+#[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[serde(default, rename_all = "camelCase")]
+struct ListParams {
+    /// A part of the name.
+    q: Option<String>,
+    /// `active` or `retired`.
+    status: Option<RoleStatus>,
+    /// Only roles that give this.
+    entitlement_id: Option<EntitlementId>,
+    /// How many items, 1 to 200; 50 when absent.
+    limit: Option<u32>,
+    /// `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
 /// Roles, oldest first.
-#[utoipa::path(get, path = "/api/roles", tag = "access", params(PageRequest),
+#[utoipa::path(get, path = "/api/roles", tag = "access", params(ListParams),
     responses((status = 200, body = Page<Role>)))]
 async fn list_roles(
     _: Allowed<may::RoleRead>,
     State(api): State<AccessApi>,
-    Params(page): Params<PageRequest>,
+    Params(params): Params<ListParams>,
 ) -> Result<Json<Page<Role>>, Failure> {
-    let limit = page.limit()?;
-    let rows = api.store.read(move |tx| store::list_roles(tx, page.cursor.as_deref(), limit + 1)).await?;
+    let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
+    let filter = Filter { q: params.q, status: params.status, entitlement: params.entitlement_id };
+    let rows = api.store.read(move |tx| store::list_roles(tx, &filter, params.cursor.as_deref(), limit + 1)).await?;
     Ok(Json(Page::cut(rows, limit, |r| r.id.to_string())))
 }
 

@@ -41,11 +41,28 @@ pub fn find_by_name(tx: &Tx<'_>, name: &str) -> Result<Option<Role>, Problem> {
         .transpose()
 }
 
+/// What a list of roles is narrowed by.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// A part of the name.
+    pub q: Option<String>,
+    /// Whether they are granted.
+    pub status: Option<RoleStatus>,
+    /// What they give.
+    pub entitlement: Option<EntitlementId>,
+}
+
 /// Roles after `after` by id.
-pub fn list_roles(tx: &Tx<'_>, after: Option<&str>, limit: u32) -> Result<Vec<Role>, Problem> {
+pub fn list_roles(tx: &Tx<'_>, filter: &Filter, after: Option<&str>, limit: u32) -> Result<Vec<Role>, Problem> {
     tx.query(
-        &format!("SELECT {COLUMNS} FROM role WHERE id > ?1 ORDER BY id LIMIT ?2"),
-        params![after.unwrap_or(""), limit],
+        &format!(
+            "SELECT {COLUMNS} FROM role
+             WHERE id > ?1 AND (?3 IS NULL OR instr(lower(name), lower(?3)) > 0) AND (?4 IS NULL OR status = ?4)
+               AND (?5 IS NULL OR EXISTS (SELECT 1 FROM role_entitlement re
+                                          WHERE re.role_id = role.id AND re.entitlement_id = ?5))
+             ORDER BY id LIMIT ?2"
+        ),
+        params![after.unwrap_or(""), limit, filter.q, filter.status.map(RoleStatus::as_str), filter.entitlement],
         role,
     )?
     .into_iter()

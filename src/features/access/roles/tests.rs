@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::ops::{NewRole, retire_role, update_role};
 use super::{Role, RoleStatus, store};
-use crate::base::id::{EntitlementId, RoleId};
+use crate::base::id::{ConnectorId, EntitlementId, RoleId};
 use crate::base::problem::Problem;
 use crate::features::access::assignments::AssignmentState;
 use crate::features::access::entitlements::ops::{NewEntitlement, retire_entitlement, update_entitlement};
@@ -109,7 +109,7 @@ async fn a_retired_role_is_not_granted_and_who_holds_it_keeps_it() {
         let retired = bench.write(move |tx| retire_role(tx, &by(), &id)).await;
         assert_eq!(retired.map(|r| r.status).map_err(|p| p.status()), expected);
     }
-    let listed = bench.store.read(|tx| store::list_roles(tx, None, 10)).await.unwrap();
+    let listed = bench.store.read(|tx| store::list_roles(tx, &store::Filter::default(), None, 10)).await.unwrap();
     assert_eq!(json!(listed)[0]["status"], "retired");
     assert!(bench.grant(&role, None).await.unwrap_err().to_string().contains("retired"));
     assert_eq!(bench.change_role(&role, |_| ()).await.unwrap_err().status(), 409);
@@ -190,4 +190,37 @@ async fn a_retired_entitlement_is_given_no_more_and_stays_with_who_has_it() {
     bench.run().await;
     assert!(!bench.holds());
     assert_eq!(bench.audited("entitlement.retired").await, 1);
+}
+
+#[tokio::test]
+async fn lists_are_narrowed_by_name_status_and_what_is_given_where() {
+    let bench = Bench::start().await;
+    let entitlement = bench.entitlement().await;
+    let reader = bench.role("Data Reader", &entitlement, &[]).await;
+    let writer = bench.role("Data Writer", &entitlement, &[]).await;
+    bench.change_role(&writer, |new| new.entitlement_ids.clear()).await.unwrap();
+    let id = writer.clone();
+    bench.write(move |tx| retire_role(tx, &by(), &id)).await.unwrap();
+    let roles = async |filter: store::Filter| -> Vec<RoleId> {
+        let found = bench.store.read(move |tx| store::list_roles(tx, &filter, None, 10)).await.unwrap();
+        found.into_iter().map(|r| r.id).collect()
+    };
+    let named = |q: &str| store::Filter { q: Some(q.to_owned()), ..Default::default() };
+    assert_eq!(roles(named("data")).await, [reader.clone(), writer.clone()]);
+    assert_eq!(roles(named("WRITER")).await, [writer.clone()]);
+    assert!(roles(named("%")).await.is_empty());
+    assert_eq!(roles(store::Filter { status: Some(RoleStatus::Retired), ..Default::default() }).await, [writer]);
+    assert_eq!(roles(store::Filter { entitlement: Some(entitlement.clone()), ..Default::default() }).await, [reader]);
+
+    let entitlements = async |filter: entitlements::Filter| {
+        bench.store.read(move |tx| entitlements::list_entitlements(tx, &filter, None, 10)).await.unwrap()
+    };
+    let all = entitlements(entitlements::Filter::default()).await;
+    let connector = all[0].connector_id.clone();
+    let nowhere: ConnectorId = bench.write(|tx| Ok(tx.new_id())).await.unwrap();
+    let there = entitlements::Filter { q: Some("project".to_owned()), status: Some(EntitlementStatus::Active), connector: Some(connector) };
+    assert_eq!(entitlements(there.clone()).await.len(), 1);
+    let elsewhere = entitlements::Filter { connector: Some(nowhere), ..there.clone() };
+    let retired = entitlements::Filter { status: Some(EntitlementStatus::Retired), ..there };
+    assert!(entitlements(elsewhere).await.is_empty() && entitlements(retired).await.is_empty());
 }
