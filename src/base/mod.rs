@@ -9,6 +9,7 @@
 pub mod access;
 pub mod clock;
 pub mod cron;
+pub mod csv;
 pub mod id;
 pub mod memo;
 pub mod page;

@@ -9,6 +9,7 @@ pub mod lifecycle;
 pub mod mail;
 pub mod metrics;
 pub mod outbound;
+pub mod pieces;
 pub mod queue;
 pub mod redis;
 pub mod script;

@@ -4,6 +4,7 @@
 //! - No cell is taken for a formula, whatever people are called and whatever reasons they give.
 
 use super::{Approver, AssignmentRecord};
+use crate::base::csv::{self, BETWEEN, line};
 use crate::base::time::Timestamp;
 use crate::features::identity::people::Person;
 
@@ -13,12 +14,9 @@ const COLUMNS: [&str; 18] = [
     "ended_at", "reason", "end_reason", "granted_at", "granted_by", "approved_by", "documents", "entitlements",
 ];
 
-/// What stands between several things in one cell.
-const BETWEEN: &str = "; ";
-
-/// How the file begins: the mark by which spreadsheets know UTF-8, and the names of the columns.
+/// How the file begins.
 pub fn head() -> String {
-    format!("\u{feff}{}", line(COLUMNS.map(str::to_owned)))
+    csv::head(COLUMNS)
 }
 
 /// The line of an assignment. Without `person` nobody could tell the address any more.
@@ -57,43 +55,9 @@ fn approver(one: &Approver) -> String {
     format!("{name}{behalf} ({}, {}{asked})", one.way.as_str(), one.at)
 }
 
-fn line<const N: usize>(cells: [String; N]) -> String {
-    let mut line = cells.map(|text| cell(&text)).join(",");
-    line.push_str("\r\n");
-    line
-}
-
-/// A cell as text. A spreadsheet takes what begins with one of these signs for a formula, also behind blanks: an
-/// apostrophe before it makes it text.
-fn cell(text: &str) -> String {
-    let risky = text.trim_start().starts_with(['=', '+', '-', '@', '\u{ff1d}', '\u{ff0b}', '\u{ff0d}', '\u{ff20}'])
-        || text.starts_with(['\t', '\r', '\n']);
-    let text = if risky { format!("'{text}") } else { text.to_owned() };
-    if text.contains([',', ';', '"', '\r', '\n', '\t']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn no_cell_is_a_formula() {
-        for (text, expected) in [
-            ("Ada", "Ada"),
-            ("", ""),
-            ("=1+1", "'=1+1"),
-            ("  =HYPERLINK(\"x\")", "\"'  =HYPERLINK(\"\"x\"\")\""),
-            ("+41 44", "'+41 44"),
-            ("-2", "'-2"),
-            ("@SUM(A1)", "'@SUM(A1)"),
-            ("\t=1", "\"'\t=1\""),
-            ("\u{ff1d}1", "'\u{ff1d}1"),
-            ("a, \"b\"\nc", "\"a, \"\"b\"\"\nc\""),
-            ("2031-03-01T12:00:00.000Z", "2031-03-01T12:00:00.000Z"),
-        ] {
-            assert_eq!(cell(text), expected, "{text:?}");
-        }
-    }
 
     #[test]
     fn the_head_names_each_column_once() {
