@@ -228,6 +228,24 @@ BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 CREATE TRIGGER audit_log_no_update BEFORE UPDATE ON audit_log
 BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
 
+CREATE TABLE audit_node (
+    level INTEGER NOT NULL CHECK (level BETWEEN 1 AND 62),
+    -- It covers the leaves idx << level up to, without, (idx + 1) << level, counted from 0.
+    idx   INTEGER NOT NULL,
+    hash  BLOB    NOT NULL CHECK (length(hash) = 32),
+    PRIMARY KEY (level, idx)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER audit_node_in_sequence BEFORE INSERT ON audit_node
+WHEN NEW.idx IS NULL OR NEW.idx <> (SELECT coalesce(max(idx), -1) + 1 FROM audit_node WHERE level = NEW.level)
+BEGIN SELECT RAISE(ABORT, 'the audit log is appended in sequence'); END;
+
+CREATE TRIGGER audit_node_no_delete BEFORE DELETE ON audit_node
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+
+CREATE TRIGGER audit_node_no_update BEFORE UPDATE ON audit_node
+BEGIN SELECT RAISE(ABORT, 'the audit log is append-only'); END;
+
 CREATE TABLE audit_state (
     seq   INTEGER NOT NULL REFERENCES audit_log (seq),
     part  TEXT NOT NULL CHECK (part IN ('context', 'prev', 'new')),
@@ -253,6 +271,17 @@ BEGIN
         WHERE (entity, entity_id) = (SELECT l.entity, l.entity_id FROM audit_log l WHERE l.seq = NEW.seq)
           AND until_at IS NULL AND seq <> NEW.seq;
 END;
+
+CREATE TRIGGER audit_state_no_delete BEFORE DELETE ON audit_state
+BEGIN SELECT RAISE(ABORT, 'a state of the audit log can be erased, not removed'); END;
+
+CREATE TRIGGER audit_state_once BEFORE INSERT ON audit_state
+WHEN EXISTS (SELECT 1 FROM audit_state WHERE seq = NEW.seq AND part = NEW.part)
+BEGIN SELECT RAISE(ABORT, 'a state of the audit log is written once'); END;
+
+CREATE TRIGGER audit_state_only_erased BEFORE UPDATE ON audit_state
+WHEN NEW.seq <> OLD.seq OR NEW.part <> OLD.part OR NEW.state IS NOT NULL OR length(NEW.salt) <> 0
+BEGIN SELECT RAISE(ABORT, 'a state of the audit log can be erased, not changed'); END;
 
 CREATE TABLE blob (
     sha256     TEXT    NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),
@@ -284,6 +313,38 @@ CREATE UNIQUE INDEX break_glass_by_assignment ON break_glass (assignment_id);
 CREATE INDEX break_glass_by_person ON break_glass (person_id, role_id);
 
 CREATE INDEX break_glass_open ON break_glass (id) WHERE verdict IS NULL;
+
+CREATE TABLE checkpoint (
+    number  INTEGER PRIMARY KEY,
+    size    INTEGER NOT NULL,
+    root    BLOB    NOT NULL CHECK (length(root) = 32),
+    origin  TEXT    NOT NULL,
+    note    TEXT    NOT NULL,
+    reason  TEXT    NOT NULL CHECK (reason IN ('schedule', 'manual', 'shutdown')),
+    made_at INTEGER NOT NULL
+) STRICT;
+
+CREATE INDEX checkpoint_by_size ON checkpoint (size, number);
+
+CREATE TABLE checkpoint_copy (
+    number          INTEGER NOT NULL REFERENCES checkpoint (number),
+    place           TEXT    NOT NULL CHECK (place IN ('file', 's3', 'siem')),
+    attempts        INTEGER NOT NULL DEFAULT 0,
+    -- Why the last attempt failed, and when the next is.
+    error           TEXT,
+    next_attempt_at INTEGER,
+    stored_at       INTEGER,
+    PRIMARY KEY (number, place)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX checkpoint_copy_pending ON checkpoint_copy (place, number) WHERE stored_at IS NULL;
+
+CREATE TABLE checkpoint_refusal (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    kind   TEXT    NOT NULL,
+    detail TEXT    NOT NULL,
+    at     INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE clock_hold (
     one         INTEGER NOT NULL PRIMARY KEY CHECK (one = 1),

@@ -12,11 +12,16 @@ use std::sync::Arc;
 use crate::base::clock::SharedClock;
 use crate::base::id::SharedIds;
 use crate::base::problem::Problem;
+use crate::config::audit::CheckpointStore;
 use crate::config::{AppEnv, Config, Secret};
 use crate::features::access::{self, AccessJobs};
 use crate::features::audit::live::{Head, LiveJournal};
-use crate::features::audit::ops as audit_ops;
+use crate::features::audit::{self, ops as audit_ops};
+use crate::features::audit::note::Signer;
 use crate::features::backup;
+use crate::features::checkpoints;
+use crate::features::checkpoints::keep::{Keep, file::Folder};
+use crate::features::checkpoints::service::Checkpoints;
 use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
@@ -59,6 +64,8 @@ pub struct App {
     pub logs: Store,
     /// The files of documents.
     pub blobs: BlobStore,
+    /// Signed statements of how far the audit log went.
+    pub checkpoints: Checkpoints,
     /// Connected systems.
     pub connectors: Connectors,
     /// Who is signed in.
@@ -87,7 +94,8 @@ impl App {
         let head = Head::default();
         let stores = Stores::open(&config, &clock, &ids, &head)?;
         let origin = origin(&config, ids.as_ref());
-        let verifier = verifier_key(config.keys.signing.as_ref(), &origin)?;
+        let seed = master_key(config.keys.signing.as_ref())?;
+        let verifier = Signer::new(&origin, &seed).verifier().to_string();
         let four_eyes = config.app_env == AppEnv::Production;
         let story = clock.tells_a_story();
         stores
@@ -98,6 +106,13 @@ impl App {
                     timekeeping::ops::check_start(tx)?;
                 }
                 audit_ops::ensure_genesis(tx, &origin, &verifier, env!("CARGO_PKG_VERSION"))?;
+                Ok(())
+            })
+            .await?;
+        stores
+            .business
+            .write(move |tx| {
+                audit::keys::ensure(tx, &seed)?;
                 settings::ops::remember_four_eyes(tx, four_eyes)
             })
             .await?;
@@ -122,7 +137,8 @@ impl App {
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
-        let registry = Registry::new(handlers(&config, &stores, &connectors, &outbound)?)
+        let checkpoints = Checkpoints::new(stores.business.clone(), seed, keeps(&config));
+        let registry = Registry::new(handlers(&config, &stores, &connectors, &checkpoints, &outbound)?)
             .with_rest(timekeeping::ops::is_in_doubt);
         Ok(Self {
             config: Arc::new(config),
@@ -133,6 +149,7 @@ impl App {
             queue_store: stores.queue,
             logs: stores.logs,
             blobs: stores.blobs,
+            checkpoints,
             connectors,
             identity,
             setup,
@@ -212,21 +229,6 @@ fn origin(config: &Config, ids: &dyn crate::base::id::Ids) -> String {
     format!("{host}/audit/{:016x}", ids.next_random() as u64)
 }
 
-/// The verifier key of the signing seed, in the form of C2SP `signed-note`:
-/// `<name>+<hex of the first 4 bytes of SHA-256(name ‖ "\n" ‖ 0x01 ‖ key)>+<base64(0x01 ‖ key)>`.
-fn verifier_key(seed: Option<&Secret>, name: &str) -> Result<String, Problem> {
-    use sha2::Digest as _;
-    let public = ed25519_dalek::SigningKey::from_bytes(&master_key(seed)?).verifying_key();
-    let mut key = vec![0x01];
-    key.extend_from_slice(public.as_bytes());
-    let mut hash = sha2::Sha256::new();
-    hash.update(name.as_bytes());
-    hash.update(b"\n");
-    hash.update(&key);
-    let id = hex::encode(&hash.finalize()[..4]);
-    Ok(format!("{name}+{id}+{}", crate::features::audit::encode_hash(&key)))
-}
-
 fn master_key(secret: Option<&Secret>) -> Result<[u8; 32], Problem> {
     let text = secret.map_or("", Secret::expose);
     let bytes = hex::decode(text).map_err(|_| Problem::internal("a key is not hexadecimal"))?;
@@ -261,6 +263,7 @@ fn handlers(
     config: &Config,
     stores: &Stores,
     connectors: &Connectors,
+    checkpoints: &Checkpoints,
     outbound: &Outbound,
 ) -> Result<Vec<Arc<dyn JobHandler>>, Problem> {
     let mailer = mailer(config, outbound)?;
@@ -272,6 +275,7 @@ fn handlers(
         mailer: mailer.clone(),
         public_url: config.server.public_url.to_string(),
     }));
+    all.extend(checkpoints::jobs::handlers(checkpoints.clone(), config.audit.schedule.clone()));
     all.push(Arc::new(TriggerWorkflow));
     all.extend(clock::jobs::handlers());
     all.extend(lifecycle::jobs());
@@ -284,6 +288,17 @@ fn handlers(
     all.push(Arc::new(SendDigest::new(mailer, config.server.public_url.as_str())));
     all.push(Arc::new(BulkHandler));
     Ok(all)
+}
+
+/// The places that checkpoints are kept in, in the order given.
+fn keeps(config: &Config) -> Vec<Box<dyn Keep>> {
+    let keep = |place: &CheckpointStore| -> Option<Box<dyn Keep>> {
+        match place {
+            CheckpointStore::File(path) => Some(Box::new(Folder::new(path))),
+            CheckpointStore::S3(_) | CheckpointStore::Siem(_) => None,
+        }
+    };
+    config.audit.stores.iter().filter_map(keep).collect()
 }
 
 fn mailer(config: &Config, outbound: &Outbound) -> Result<Mailer, Problem> {

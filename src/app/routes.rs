@@ -16,7 +16,7 @@ use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{
-    access, audit, clock, connectors, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
+    access, audit, checkpoints, clock, connectors, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
     workflow,
 };
 use crate::platform::http::limits::{Limits, Rates};
@@ -143,6 +143,23 @@ fn decisions() -> access::history::Decisions {
     access::history::Decisions(Arc::new(workflow::approvals::store::list_decisions))
 }
 
+/// The audit log, what is signed of it, and what happens as it happens.
+fn evidence(app: &App, live: &Live) -> OpenApiRouter {
+    let store = app.store.clone();
+    OpenApiRouter::new()
+        .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
+        .merge(checkpoints::api::routes(checkpoints::api::CheckpointsApi {
+            store: store.clone(),
+            checkpoints: app.checkpoints.clone(),
+            schedule: app.config.audit.schedule.clone(),
+        }))
+        .merge(audit::live::api::routes(audit::live::api::EventsApi {
+            store: store.clone(),
+            head: app.head.clone(),
+            stopping: live.stopping.clone(),
+        }))
+}
+
 fn features(app: &App, live: &Live) -> OpenApiRouter {
     let store = app.store.clone();
     OpenApiRouter::with_openapi(Document::openapi())
@@ -167,7 +184,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             timezone: app.config.server.timezone.clone(),
         }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), backing(app), live.probes.clone()),
+            checks: Checks::new(store.clone(), app.config.audit.schedule.clone(), backing(app), live.probes.clone()),
             stopping: live.stopping.clone(),
             store: store.clone(),
             started_at: app.clock.now(),
@@ -177,12 +194,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             app.connectors.clone(),
             app.registry.clone(),
         )))
-        .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
-        .merge(audit::live::api::routes(audit::live::api::EventsApi {
-            store: store.clone(),
-            head: app.head.clone(),
-            stopping: live.stopping.clone(),
-        }))
+        .merge(evidence(app, live))
         .merge(settings::api::routes(settings::api::SettingsApi {
             store: store.clone(),
             started: started_settings(&app.config),

@@ -167,6 +167,20 @@ async fn watch_clock(store: Store, stopping: CancellationToken) {
     }
 }
 
+/// How long the closing checkpoint may take, at least a second and at most ten.
+fn patience_left(life: &Lifecycle) -> Duration {
+    life.deadline().since(SystemClock.now()).clamp(Duration::from_secs(1), Duration::from_secs(10))
+}
+
+/// The closing checkpoint; without it the next start's covers the same.
+async fn close_log(app: &App, patience: Duration) {
+    match tokio::time::timeout(patience, app.checkpoints.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(problem)) => tracing::warn!(%problem, "the closing checkpoint was not made"),
+        Err(_) => tracing::warn!("the closing checkpoint did not come in time"),
+    }
+}
+
 fn boot_id() -> String {
     format!("{:08x}", SystemIds.next_random() as u32)
 }
@@ -191,6 +205,7 @@ impl Running {
         if !whole || drained.released > 0 {
             tracing::warn!(requests_cut = !whole, jobs_released = drained.released, "not everything finished in time");
         }
+        life.step(Step::Checkpoint, close_log(&app, patience_left(&life))).await;
         life.step(Step::CloseStores, app.close()).await;
         ExitCode::SUCCESS
     }

@@ -1,22 +1,41 @@
 //! `tenure audit`: offline, no server.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
+use serde_json::json;
 
 use crate::base::problem::Problem;
-use crate::features::audit::verify::{Verdict, verify_chain};
+use crate::features::audit::note::VerifierKey;
+use crate::features::audit::verify::{Expected, Fault, Verdict, verify_log};
+use crate::features::audit::{encode_hash, keys, merkle, proof, store};
+use crate::features::checkpoints::{self, ops};
 use crate::platform::clock::{SystemClock, SystemIds};
-use crate::platform::store::Store;
+use crate::platform::store::{Store, Tx};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum AuditCommand {
     /// Read the whole log again: exit 0 sound, 1 tampered, 2 cannot tell.
-    #[command(after_help = "Example:\n  tenure audit verify --db /var/lib/tenure/tenure.db")]
-    Verify {
-        /// The database, of a server or a backup; it and its directory stay exactly as they are.
+    #[command(after_help = "Example:\n  tenure audit verify --db /var/lib/tenure/tenure.db --checkpoints /mnt/evidence/checkpoints")]
+    Verify(VerifyArgs),
+    /// Prove that an entry is in the log that the newest checkpoint is of; prints C2SP tlog-proof.
+    #[command(after_help = "Example:\n  tenure audit prove 4711 --db /var/lib/tenure/tenure.db > 4711.tlog-proof")]
+    Prove {
+        /// Which entry, counted from 1.
+        seq: u64,
+        /// The database, of a server or a backup.
+        #[arg(long)]
+        db: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the key that checkpoints are checked with, in the form of C2SP signed-note.
+    #[command(after_help = "Example:\n  tenure audit key --db /var/lib/tenure/tenure.db")]
+    Key {
+        /// The database, of a server or a backup.
         #[arg(long)]
         db: PathBuf,
         /// Print JSON.
@@ -25,34 +44,104 @@ pub(super) enum AuditCommand {
     },
 }
 
+#[derive(Debug, Args)]
+pub(super) struct VerifyArgs {
+    /// The database, of a server or a backup; it and its directory stay exactly as they are.
+    #[arg(long)]
+    db: PathBuf,
+    /// Believe this verifier key, kept from an earlier `tenure audit key`, and not what the log says of itself. May be
+    /// given again for keys that were changed.
+    #[arg(long, value_name = "VKEY")]
+    key: Vec<VerifierKey>,
+    /// Compare with every checkpoint of this folder.
+    #[arg(long, value_name = "DIR")]
+    checkpoints: Option<PathBuf>,
+    /// Compare with this checkpoint, kept somewhere else. May be given again.
+    #[arg(long, value_name = "NOTE")]
+    since: Vec<PathBuf>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
 /// The verdict could not be reached.
 const CANNOT_TELL: u8 = 2;
 
 pub(super) async fn run(command: AuditCommand) -> ExitCode {
-    let AuditCommand::Verify { db, json } = command;
-    let shown = db.clone();
-    match verify(db).await {
-        Ok(verdict) => {
-            print_verdict(&verdict, json);
-            if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    let (shown, result) = match command {
+        AuditCommand::Verify(args) => (args.db.clone(), verify(args).await),
+        AuditCommand::Prove { seq, db, json } => (db.clone(), prove(&db, seq, json).await),
+        AuditCommand::Key { db, json } => (db.clone(), print_key(&db, json).await),
+    };
+    result.unwrap_or_else(|problem| {
+        match &problem {
+            // What SQLite says of a damaged file is for whoever holds the file.
+            Problem::Internal(cause) => eprintln!("tenure: cannot tell: {}: {cause:?}", shown.display()),
+            other => eprintln!("tenure: cannot tell: {other}"),
         }
-        Err(problem) => {
-            match &problem {
-                // What SQLite says of a damaged file is for whoever holds the file.
-                Problem::Internal(cause) => eprintln!("tenure: cannot tell: {}: {cause:?}", shown.display()),
-                other => eprintln!("tenure: cannot tell: {other}"),
-            }
-            ExitCode::from(CANNOT_TELL)
-        }
-    }
+        ExitCode::from(CANNOT_TELL)
+    })
 }
 
-/// Reads the file as it is; nothing beside it is made or changed.
-async fn verify(db: PathBuf) -> Result<Verdict, Problem> {
-    let store = Store::open_read_only(&db, Arc::new(SystemClock), Arc::new(SystemIds))?;
-    let verdict = verify_chain(&store).await?;
+/// Opens the file as it is; nothing beside it is made or changed.
+fn open(db: &Path) -> Result<Store, Problem> {
+    Store::open_read_only(db, Arc::new(SystemClock), Arc::new(SystemIds))
+}
+
+async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
+    let mut notes = Vec::new();
+    if let Some(folder) = &args.checkpoints {
+        for path in checkpoints::keep::file::list(folder).map_err(|e| unreadable(folder, &e))? {
+            notes.push(read_note(&path)?);
+        }
+        if notes.is_empty() {
+            return Err(Problem::refused(format!("{} holds no checkpoint (*.note)", folder.display())));
+        }
+    }
+    for path in &args.since {
+        notes.push(read_note(path)?);
+    }
+    let store = open(&args.db)?;
+    let (given, strict) = (args.key, args.checkpoints.is_some() || !args.since.is_empty());
+    let found = store.read(move |tx| expected(tx, given, notes, strict)).await?;
+    let verdict = match found {
+        Ok(expected) => verify_log(&store, expected).await?,
+        Err(fault) => Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) },
+    };
     store.close().await;
-    Ok(verdict)
+    print_verdict(&verdict, args.json);
+    Ok(if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What the log is compared with: the notes that were given, and those in the database itself.
+fn expected(
+    tx: &Tx<'_>,
+    given: Vec<VerifierKey>,
+    notes: Vec<(String, String)>,
+    strict: bool,
+) -> Result<Result<Vec<Expected>, Fault>, Problem> {
+    // A log that does not say its name any more is a matter for the walk over it, unless notes are to be judged.
+    let Ok(mut known) = keys::list(tx) else {
+        return if strict { Err(Problem::refused("the log does not say its name and key any more")) } else { Ok(Ok(Vec::new())) };
+    };
+    if !given.is_empty() {
+        known.keys = given;
+    }
+    let outside = match ops::open_all(notes, &known) {
+        Ok(outside) => outside,
+        Err(fault) => return Ok(Err(fault)),
+    };
+    let inside = if checkpoints::store::is_there(tx)? { ops::open_all(ops::list_notes(tx)?, &known) } else { Ok(Vec::new()) };
+    Ok(inside.map(|inside| outside.into_iter().chain(inside).collect()))
+}
+
+fn read_note(path: &Path) -> Result<(String, String), Problem> {
+    let note = std::fs::read_to_string(path).map_err(|e| unreadable(path, &e))?;
+    Ok((path.display().to_string(), note))
+}
+
+fn unreadable(path: &Path, e: &std::io::Error) -> Problem {
+    Problem::refused(format!("{} cannot be read: {e}", path.display()))
 }
 
 fn print_verdict(verdict: &Verdict, json: bool) {
@@ -60,8 +149,49 @@ fn print_verdict(verdict: &Verdict, json: bool) {
         println!("{}", serde_json::to_string(verdict).unwrap_or_default());
         return;
     }
+    let checked = verdict.checkpoints_checked;
     match &verdict.fault {
-        None => println!("sound: {} entries, every link holds, {} states erased", verdict.rows, verdict.erased),
+        None => println!(
+            "sound: {} entries, every link holds, {} states erased, {checked} checkpoints agree",
+            verdict.rows, verdict.erased
+        ),
+        Some(fault) if fault.seq == 0 => println!("tampered: a checkpoint ({}): {}", fault.kind, fault.detail),
         Some(fault) => println!("tampered: entry {} ({}): {}", fault.seq, fault.kind, fault.detail),
     }
+}
+
+async fn prove(db: &Path, seq: u64, json: bool) -> Result<ExitCode, Problem> {
+    let store = open(db)?;
+    let found = store.read(move |tx| {
+        let row = store::find_leaf(tx, seq)?.ok_or_else(|| Problem::missing("audit entry", seq))?;
+        let newest = checkpoints::store::find_newest(tx)?.filter(|record| record.checkpoint.size >= seq);
+        let record = newest.ok_or_else(|| Problem::refused(format!("no checkpoint covers entry {seq} yet")))?;
+        let path = merkle::inclusion(seq - 1, record.checkpoint.size, &store::StoredNodes(tx))?;
+        Ok((row, record, path))
+    });
+    let (row, record, path) = found.await?;
+    store.close().await;
+    let text = proof::text(seq - 1, &path, &record.note);
+    if json {
+        let path: Vec<String> = path.iter().map(|hash| encode_hash(hash)).collect();
+        let leaf_hash = encode_hash(&row.leaf_hash);
+        println!("{}", json!({ "seq": seq, "size": record.checkpoint.size, "leafHash": leaf_hash, "path": path, "proof": text }));
+    } else {
+        print!("{text}");
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn print_key(db: &Path, json: bool) -> Result<ExitCode, Problem> {
+    let store = open(db)?;
+    let known = store.read(keys::list).await?;
+    store.close().await;
+    let key = known.keys.last().ok_or_else(|| Problem::refused("the log names no key"))?;
+    if json {
+        let all: Vec<String> = known.keys.iter().map(ToString::to_string).collect();
+        println!("{}", json!({ "verifierKey": key.to_string(), "origin": known.origin, "all": all }));
+    } else {
+        println!("{key}");
+    }
+    Ok(ExitCode::SUCCESS)
 }

@@ -80,8 +80,8 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
             }
         }
     }
-    for name in ["AUDIT_CHECKPOINT_SCHEDULE", "AUDIT_CHECKPOINT_STORE", "AUDIT_CHECKPOINT_PATH"] {
-        r.warn_if_set(name, "is checked and does nothing yet: this version makes no checkpoints");
+    if stores.iter().any(|store| !matches!(store, CheckpointStore::File(_))) {
+        r.warn("AUDIT_CHECKPOINT_STORE", "s3 and siem are checked and do nothing yet: this version keeps checkpoints in a folder");
     }
     AuditConfig { schedule, stores }
 }

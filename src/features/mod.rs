@@ -6,6 +6,7 @@ pub mod settings;
 pub mod syslog;
 pub mod identity;
 pub mod notifications;
+pub mod checkpoints;
 pub mod jobs;
 pub mod connectors;
 pub mod access;

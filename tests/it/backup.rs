@@ -129,7 +129,7 @@ async fn a_lost_installation_comes_back_elsewhere_from_a_backup_and_its_keys() {
     let verdict = good(&run(&elsewhere, &["audit", "verify", "--json", "--db", text(&db)]));
     assert_eq!(verdict["fault"], Value::Null);
     let entries = restored["about"]["auditEntries"].as_u64().expect("a number");
-    assert_eq!(verdict["rows"].as_u64(), Some(entries + 1), "the restore itself is in the log");
+    assert_eq!(verdict["rows"].as_u64(), Some(entries + 2), "the restore and the log's new name are in it");
 
     let server = Server::start(&["serve"], &elsewhere, &[]).await;
     let me = http().get(format!("{}/api/auth/me", server.base)).header("cookie", cookie).send().await;
@@ -179,7 +179,13 @@ async fn a_restore_over_data_is_refused_or_moves_it_aside() {
     };
     let before = restored["about"]["auditEntries"].as_u64().expect("a number");
     assert!(rows(&aside.join("tenure.db")) > before, "what was newer is kept aside");
-    assert_eq!(rows(&site.data.join("tenure.db")), before + 1);
+    assert_eq!(rows(&site.data.join("tenure.db")), before + 2);
+    // Under its new name it is signed for, whatever was signed after the backup was made.
+    assert_eq!(Server::start(&["serve"], &site.data, &[]).await.terminate(), 0);
+    let (db, checkpoints) = (site.data.join("tenure.db"), site.data.join("checkpoints"));
+    let args = ["audit", "verify", "--json", "--db", text(&db), "--checkpoints", text(&checkpoints)];
+    let verdict = good(&run(&site.data, &args));
+    assert!(verdict["checkpointsChecked"].as_u64().expect("a number") > 0, "{verdict}");
 }
 
 /// A byte that changed anywhere, a cut, another file: nothing is touched. Half a restore is noticed.

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
 mod approvals;
+mod audit_checkpoints;
 mod backup;
 mod blobs;
 mod cli;

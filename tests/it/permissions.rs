@@ -38,7 +38,13 @@ POST   /api/assignments                    AM
 POST   /api/assignments/{id}/extend        AM
 POST   /api/assignments/{id}/revoke        AM
 GET    /api/audit                          AU
+GET    /api/audit/checkpoints              AU
+POST   /api/audit/checkpoints              A
+GET    /api/audit/checkpoints/state        AU
+GET    /api/audit/checkpoints/{size}       AU
+GET    /api/audit/key                      AU
 POST   /api/audit/verify                   AU
+GET    /api/audit/{seq}/proof              AU
 GET    /api/audit/{seq}                    AU
 POST   /api/auth/login                     *
 POST   /api/auth/logout                    AMPQU

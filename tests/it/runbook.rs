@@ -10,6 +10,7 @@
 //! | Graceful Shutdown | here |
 //! | Database Pool Tuning | here |
 //! | Log Retention | here |
+//! | Audit Checkpoints | here |
 //! | Configuration Validation | here |
 
 mod bench;
@@ -26,6 +27,7 @@ use tenure::features::settings::{self, STUCK_RUN_TIMEOUT};
 use tenure::features::workflow::runs::RunStatus;
 use tenure::params;
 use tenure::platform::clock::SystemClock;
+use tenure::platform::queue::{JobDraft, enqueue, names};
 
 use self::bench::{Bench, Mode, SOON, at, by, config, modes, serve};
 use crate::support::{Server, eventually, http};
@@ -325,5 +327,34 @@ async fn production_refuses_default_and_missing_secrets() {
             assert!(text.contains(&format!("{name}: expected ")), "{}: {text}", mode.name);
         }
         assert!(!text.contains("changeme"), "no secret is printed: {text}");
+    }
+}
+
+// --- Audit Checkpoints ---
+
+/// "Signed audit checkpoints are created on a configurable schedule (default: every 6 hours)"; they "are stored
+/// according to `AUDIT_CHECKPOINT_STORE`", `file` in `AUDIT_CHECKPOINT_PATH`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signed_checkpoints_are_made_by_schedule_and_kept_in_their_folder() {
+    for mode in modes().await {
+        let dir = tempfile::tempdir().expect("a folder");
+        let folder = dir.path().join("evidence");
+        let vars = [
+            ("AUDIT_CHECKPOINT_SCHEDULE", "*/10 * * * *"),
+            ("AUDIT_CHECKPOINT_STORE", "file"),
+            ("AUDIT_CHECKPOINT_PATH", folder.to_str().expect("UTF-8")),
+        ];
+        let bench = Bench::start(&mode, &vars).await;
+        let handler = bench.running.app.registry.find(names::AUDIT_CHECKPOINT).expect("it is registered");
+        assert_eq!(handler.schedule().expect("a schedule").text(), "*/10 * * * *", "{}", mode.name);
+        bench.write(|tx| enqueue(tx, JobDraft::now(names::AUDIT_CHECKPOINT, json!({})))).await;
+        let note = eventually("the checkpoint is in its folder", SOON, || async {
+            std::fs::read_to_string(folder.join("checkpoint")).ok()
+        })
+        .await;
+        let keys = bench.running.app.store.read(tenure::features::audit::keys::list).await.expect("the log names its key");
+        let checkpoint = tenure::features::audit::note::open_note(&note, &keys.keys).expect("it is signed");
+        assert_eq!(checkpoint.origin, keys.origin, "{}", mode.name);
+        bench.running.stop().await;
     }
 }

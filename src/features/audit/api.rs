@@ -8,7 +8,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Filter, StoredLeaf};
-use super::verify::{Verdict, verify_chain};
 use super::{Leaf, encode_hash};
 use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
@@ -29,7 +28,6 @@ pub fn routes(state: AuditApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(list_entries))
         .routes(routes!(get_entry))
-        .routes(routes!(verify))
         .with_state(state)
 }
 
@@ -132,12 +130,6 @@ async fn get_entry(
         .read(move |tx| store::find_leaf(tx, number)?.map(|row| open(tx, row)).transpose())
         .await?;
     Ok(Json(found.ok_or_else(missing)?))
-}
-
-/// Reads the whole log again and says whether every link holds.
-#[utoipa::path(post, path = "/api/audit/verify", tag = "audit", responses((status = 200, body = Verdict)))]
-async fn verify(_: Allowed<may::AuditRead>, State(api): State<AuditApi>) -> Result<Json<Verdict>, Failure> {
-    Ok(Json(verify_chain(&api.store).await?))
 }
 
 fn parse_cursor(text: &str) -> Result<u64, Problem> {

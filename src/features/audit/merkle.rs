@@ -199,10 +199,17 @@ pub struct Frontier {
 impl Frontier {
     /// Takes the next leaf hash.
     pub fn push(&mut self, leaf: &Hash) {
-        let mut hash = *leaf;
-        for _ in 0..self.size.trailing_ones() {
+        self.push_each(leaf, |_, _, _| {});
+    }
+
+    /// The same, and tells of each subtree that the leaf completes: its level, its index and its hash.
+    pub fn push_each(&mut self, leaf: &Hash, mut told: impl FnMut(u8, u64, &Hash)) {
+        let (mut hash, mut level, mut index) = (*leaf, 0_u8, self.size);
+        while index & 1 == 1 {
             let left = self.edge.pop().expect("each one bit of the size stands for a subtree");
             hash = node_hash(&left, &hash);
+            (level, index) = (level + 1, index >> 1);
+            told(level, index, &hash);
         }
         self.edge.push(hash);
         self.size += 1;
@@ -218,11 +225,6 @@ impl Frontier {
         let mut edge = self.edge.iter().rev();
         let Some(first) = edge.next() else { return empty_root() };
         edge.fold(*first, |right, left| node_hash(left, &right))
-    }
-
-    /// The complete subtree that the last leaf completed at `level`, if it did.
-    pub fn newest(&self, level: u8) -> Option<Hash> {
-        (self.size.trailing_zeros() == u32::from(level) && self.size > 0).then(|| self.edge.last().copied()).flatten()
     }
 }
 

@@ -13,8 +13,13 @@
 //! Signing and storing checkpoints.
 
 pub mod api;
+pub mod export;
+pub mod keys;
 pub mod live;
+pub mod merkle;
+pub mod note;
 pub mod ops;
+pub mod proof;
 pub mod store;
 pub mod verify;
 
@@ -31,6 +36,9 @@ pub use ops::{AuditJournal, Entry, append};
 
 /// The most bytes a leaf has, so that it fits a tile entry of C2SP `tlog-tiles`.
 pub const MAX_LEAF: usize = 65_535;
+
+/// The action of row 1, which names the log and its key.
+pub const OPENED: &str = "audit.opened";
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

@@ -2,8 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::store::StoredLeaf;
-use super::{Actor, Hash, Leaf, MAX_LEAF, SealedState, canonical, leaf_hash, leaf_of, seal, store};
+use super::store::{StoredLeaf, StoredNodes};
+use super::{Actor, Hash, Leaf, MAX_LEAF, OPENED, SealedState, canonical, leaf_hash, leaf_of, merkle, seal, store};
 use crate::base::access::{ExceptionMark, Principal};
 use crate::base::id::{AuditId, TypedId};
 use crate::base::problem::Problem;
@@ -120,6 +120,7 @@ impl Journal for AuditJournal {
     fn append(&self, tx: &Tx<'_>, drafts: Vec<Draft>) -> Result<(), Problem> {
         // The head is read in this transaction: one kept in memory would be wrong after a rollback.
         let (mut seq, mut prev): (u64, Hash) = store::head(tx)?.unwrap_or((0, [0; 32]));
+        complete_tree(tx, seq)?;
         for draft in drafts {
             seq += 1;
             prev = append_one(tx, &draft, seq, &prev)?;
@@ -146,12 +147,34 @@ fn append_one(tx: &Tx<'_>, draft: &Draft, seq: u64, prev: &Hash) -> Result<Hash,
     }
     let hash = leaf_hash(&leaf);
     store::insert_leaf(tx, draft, seq, &leaf, &hash)?;
+    grow_tree(tx, seq, &hash)?;
     for (part, state) in ["context", "prev", "new"].into_iter().zip(sealed) {
         if let Some(state) = state {
             store::insert_state(tx, seq, part, &state)?;
         }
     }
     Ok(hash)
+}
+
+/// Stores the subtrees that leaf `seq` completes.
+fn grow_tree(tx: &Tx<'_>, seq: u64, hash: &Hash) -> Result<(), Problem> {
+    for node in merkle::completed(seq - 1, hash, &StoredNodes(tx))? {
+        store::insert_node(tx, node)?;
+    }
+    Ok(())
+}
+
+/// Makes the tree of entries that are older than it: of a log from before there was one.
+fn complete_tree(tx: &Tx<'_>, head: u64) -> Result<(), Problem> {
+    const PAGE: u32 = 10_000;
+    let mut after = 2 * store::count_pairs(tx)?;
+    while after + 1 < head {
+        for (seq, hash) in store::list_hashes(tx, after, PAGE)? {
+            grow_tree(tx, seq, &hash)?;
+            after = seq;
+        }
+    }
+    Ok(())
 }
 
 /// Writes row 1, which names the log, unless it is there.
@@ -163,7 +186,7 @@ pub fn ensure_genesis(tx: &Tx<'_>, origin: &str, verifier_key: &str, version: &s
         tx,
         &Principal::system("audit"),
         Entry {
-            action: "audit.opened",
+            action: OPENED,
             entity: "audit_log",
             entity_id: origin.to_owned(),
             reason: None,

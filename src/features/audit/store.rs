@@ -1,5 +1,6 @@
 //! SQL of the audit log.
 
+use super::merkle::Nodes;
 use super::{Hash, SealedState};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -54,6 +55,64 @@ pub fn insert_state(tx: &Tx<'_>, seq: u64, part: &str, sealed: &SealedState) -> 
     Ok(())
 }
 
+/// The stored tree, within a transaction.
+pub struct StoredNodes<'a, 'c>(pub &'a Tx<'c>);
+
+impl Nodes for StoredNodes<'_, '_> {
+    fn node(&self, level: u8, index: u64) -> Result<Hash, Problem> {
+        let found = if level == 0 {
+            self.0.query_opt("SELECT leaf_hash FROM audit_log WHERE seq = ?1 + 1", params![index], |r| r.at(0))?
+        } else {
+            find_node(self.0, level, index)?
+        };
+        found.ok_or_else(|| Problem::internal(format!("node {index} of level {level} of the audit tree is missing")))
+    }
+}
+
+/// The hash of a complete subtree of at least two leaves.
+pub fn find_node(tx: &Tx<'_>, level: u8, index: u64) -> Result<Option<Hash>, Problem> {
+    tx.query_opt("SELECT hash FROM audit_node WHERE level = ?1 AND idx = ?2", params![u32::from(level), index], |r| r.at(0))
+}
+
+/// Adds the next subtree of its level.
+pub fn insert_node(tx: &Tx<'_>, (level, index, hash): (u8, u64, Hash)) -> Result<(), Problem> {
+    tx.execute("INSERT INTO audit_node (level, idx, hash) VALUES (?1, ?2, ?3)", params![u32::from(level), index, hash])?;
+    Ok(())
+}
+
+/// Subtrees of a level from `from` up to, without, `to`.
+pub fn list_nodes(tx: &Tx<'_>, level: u8, from: u64, to: u64) -> Result<Vec<(u64, Hash)>, Problem> {
+    tx.query(
+        "SELECT idx, hash FROM audit_node WHERE level = ?1 AND idx >= ?2 AND idx < ?3",
+        params![u32::from(level), from, to],
+        |r| Ok((r.at(0)?, r.at(1)?)),
+    )
+}
+
+/// Whether this database has a tree: those of versions before it have none.
+pub fn has_tree(tx: &Tx<'_>) -> Result<bool, Problem> {
+    tx.scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'audit_node')", params![])
+}
+
+/// How many subtrees of two leaves are stored.
+pub fn count_pairs(tx: &Tx<'_>) -> Result<u64, Problem> {
+    tx.scalar("SELECT coalesce(max(idx), -1) + 1 FROM audit_node WHERE level = 1", params![])
+}
+
+/// The same, of a database that may have no tree.
+pub fn count_pairs_if_any(tx: &Tx<'_>) -> Result<Option<u64>, Problem> {
+    if has_tree(tx)? { count_pairs(tx).map(Some) } else { Ok(None) }
+}
+
+/// Number and hash of the leaves after `after`, oldest first.
+pub fn list_hashes(tx: &Tx<'_>, after: u64, limit: u32) -> Result<Vec<(u64, Hash)>, Problem> {
+    tx.query(
+        "SELECT seq, leaf_hash FROM audit_log WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        params![after, limit],
+        |r| Ok((r.at(0)?, r.at(1)?)),
+    )
+}
+
 /// A stored row.
 #[derive(Debug, Clone)]
 pub struct StoredLeaf {
@@ -75,7 +134,7 @@ pub struct StoredLeaf {
     pub entity_id: String,
 }
 
-fn stored_leaf(r: &Row<'_>) -> Result<StoredLeaf, Problem> {
+pub(super) fn stored_leaf(r: &Row<'_>) -> Result<StoredLeaf, Problem> {
     Ok(StoredLeaf {
         seq: r.get("seq")?,
         leaf: r.get("leaf")?,
@@ -151,6 +210,15 @@ pub fn list_actions(
     )
 }
 
+/// Rows with one of these actions, oldest first.
+pub fn list_of_actions(tx: &Tx<'_>, actions: [&str; 3]) -> Result<Vec<StoredLeaf>, Problem> {
+    tx.query(
+        "SELECT * FROM audit_log WHERE action IN (?1, ?2, ?3) ORDER BY seq",
+        params![actions[0], actions[1], actions[2]],
+        stored_leaf,
+    )
+}
+
 /// Rows about any of these things after `after`, oldest first.
 pub fn list_about(tx: &Tx<'_>, things: &[(&str, &str)], after: u64, limit: u32) -> Result<Vec<StoredLeaf>, Problem> {
     // Each thing by the index; the rows themselves only for those on the page.
@@ -184,4 +252,13 @@ pub fn list_states(tx: &Tx<'_>, seq: u64) -> Result<Vec<StoredState>, Problem> {
     tx.query("SELECT part, salt, state FROM audit_state WHERE seq = ?1", params![seq], |r| {
         Ok((r.get("part")?, r.get("salt")?, r.get("state")?))
     })
+}
+
+/// The states of rows after `after` up to `to`, with their row.
+pub fn list_states_from(tx: &Tx<'_>, after: u64, to: u64) -> Result<Vec<(u64, StoredState)>, Problem> {
+    tx.query(
+        "SELECT seq, part, salt, state FROM audit_state WHERE seq > ?1 AND seq <= ?2",
+        params![after, to],
+        |r| Ok((r.get("seq")?, (r.get("part")?, r.get("salt")?, r.get("state")?))),
+    )
 }

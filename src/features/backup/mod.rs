@@ -8,7 +8,7 @@
 //! - A restore checks all of it again before anything in the data directory is touched, and moves what
 //!   is there aside instead of deleting it.
 //! - A restore that was cut short is noticed: the server does not start on half of one.
-//! - After a restore every session is over, and the audit log says that and from what was restored.
+//! - After a restore every session is over, and the audit log says that and from what was restored, under a new name.
 //!
 //! # Not here
 //! `queue.db`, `logs.db` and sessions are not backed up: the job ledger in `tenure.db` fills the queue

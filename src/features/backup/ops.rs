@@ -339,6 +339,8 @@ fn add_checkpoints(from: &Path, to: &Path) -> Result<(), Problem> {
 /// What a restored business does first: every session is over, and the log says where it comes from.
 pub fn settle(tx: &Tx<'_>, by: &Principal, about: &About) -> Result<(), Problem> {
     store::end_all_sessions(tx)?;
+    // What was signed after the backup was made is not part of what goes on from here.
+    audit::keys::renew_origin(tx, by)?;
     audit::append(
         tx,
         by,

@@ -7,9 +7,11 @@ use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
 
 use super::{Check, CheckStatus, Health, overall};
+use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
 use crate::features::access::reconciliation;
 use crate::features::audit;
+use crate::features::checkpoints::{self, Trouble};
 use crate::features::timekeeping;
 use crate::params;
 use crate::platform::redis::Redis;
@@ -72,6 +74,7 @@ pub struct Checks {
 
 struct Inner {
     store: Store,
+    schedule: Schedule,
     backing: Backing,
     probes: Vec<(&'static str, Probe)>,
     started: Instant,
@@ -79,10 +82,11 @@ struct Inner {
 }
 
 impl Checks {
-    /// Checks of the database, of what backs queue and sessions, and of what `probes` say.
+    /// Checks of the database, of the audit log with its checkpoints by `schedule`, of what backs queue and sessions,
+    /// and of what `probes` say.
     #[allow(clippy::disallowed_methods, reason = "uptime and latency are monotonic")]
-    pub fn new(store: Store, backing: Backing, probes: Vec<(&'static str, Probe)>) -> Self {
-        let inner = Inner { store, backing, probes, started: Instant::now(), last: Mutex::new(None) };
+    pub fn new(store: Store, schedule: Schedule, backing: Backing, probes: Vec<(&'static str, Probe)>) -> Self {
+        let inner = Inner { store, schedule, backing, probes, started: Instant::now(), last: Mutex::new(None) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -109,7 +113,7 @@ impl Checks {
         let (mut database, backing, audit, (disk, full), access, clock) = tokio::join!(
             round_trip(&self.inner.store),
             self.inner.backing.check(),
-            audit_head(&self.inner.store),
+            audit_log(&self.inner.store, &self.inner.schedule),
             disk(&self.inner.store),
             access(&self.inner.store),
             clock(&self.inner.store),
@@ -158,17 +162,27 @@ async fn round_trip(store: &Store) -> Check {
     check
 }
 
-/// Whether the newest audit entry is what was written; the whole log is read by `audit verify`.
-async fn audit_head(store: &Store) -> Check {
-    let newest = store.read(|tx| match audit::store::head(tx)? {
-        Some((seq, _)) => audit::store::find_leaf(tx, seq),
-        None => Ok(None),
-    });
-    match tokio::time::timeout(PATIENCE, newest).await {
-        Ok(Ok(Some(row))) if row.leaf_hash != audit::leaf_hash(&row.leaf) => {
-            Check::of(Some(format!("entry {} is not what was written; run tenure audit verify", row.seq)))
+/// Whether the audit log is what was written and signed, as far as that is known; the whole log is read by
+/// `audit verify`.
+async fn audit_log(store: &Store, schedule: &Schedule) -> Check {
+    let schedule = schedule.clone();
+    let trouble = store.read(move |tx| {
+        let newest = match audit::store::head(tx)? {
+            Some((seq, _)) => audit::store::find_leaf(tx, seq)?,
+            None => None,
+        };
+        if let Some(row) = newest.filter(|row| row.leaf_hash != audit::leaf_hash(&row.leaf)) {
+            let detail = format!("entry {} is not what was written; run tenure audit verify", row.seq);
+            return Ok(Check::of(Some(detail)));
         }
-        Ok(Ok(_)) => Check::of(None),
+        checkpoints::ops::trouble(tx, &schedule).map(|trouble| match trouble {
+            None => Check::of(None),
+            Some(Trouble::Refused(detail)) => Check::of(Some(detail)),
+            Some(Trouble::Late(detail)) => Check { status: CheckStatus::Warning, ..Check::of(Some(detail)) },
+        })
+    });
+    match tokio::time::timeout(PATIENCE, trouble).await {
+        Ok(Ok(check)) => check,
         Ok(Err(problem)) => Check::of(Some(short(&problem))),
         Err(_) => Check::of(Some("no answer within 2 s".to_owned())),
     }

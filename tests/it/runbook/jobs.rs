@@ -30,8 +30,7 @@ use super::bench::{Bench, Mode, SOON, at, by, config, modes};
 use crate::support::eventually;
 
 /// Jobs of the runbook that a later part brings: the job, the runbook's words, the part.
-const LATER: [(&str, &str, &str); 2] = [
-    ("audit-checkpoint", "Create signed audit checkpoint; file, s3 and siem stores", "audit"),
+const LATER: [(&str, &str, &str); 1] = [
     ("deliver-scheduled-report", "Generate and email scheduled reports", "reports"),
 ];
 

@@ -1,0 +1,188 @@
+//! Signing, or saying why not; noting what each place has.
+
+use serde_json::json;
+
+use super::{
+    DOWN_AFTER, KEEP_CHECKPOINT, Reason, Record, Refusal, RefusalKind, TELL_REFUSAL, Trouble, is_overdue, judge, store,
+};
+use crate::base::access::SystemRole;
+use crate::base::cron::Schedule;
+use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
+use crate::features::audit::merkle;
+use crate::features::audit::note::{Checkpoint, NoteFault, Signer, open_note};
+use crate::features::audit::store::StoredNodes;
+use crate::features::audit::verify::{Expected, Fault};
+use crate::features::audit::{Hash, keys, store as audit_store};
+use crate::features::identity::accounts::store::people_with_role;
+use crate::features::notifications::{self, Message};
+use crate::platform::queue::{JobDraft, enqueue};
+use crate::platform::store::Tx;
+
+/// How many checkpoints are read at once.
+const PAGE: u32 = 1_000;
+
+/// A note that a place holds.
+#[derive(Debug, Clone)]
+pub struct Kept {
+    /// Which place.
+    pub place: &'static str,
+    /// The note.
+    pub note: String,
+}
+
+/// Signs for the log as it is, to be kept in `places`, unless it contradicts what is kept already.
+///
+/// Both outcomes are written down: the transaction is to be committed either way.
+pub fn sign(
+    tx: &Tx<'_>,
+    seed: &[u8; 32],
+    kept: &[Kept],
+    reason: Reason,
+    places: &[&'static str],
+) -> Result<Result<Record, Refusal>, Problem> {
+    let (size, _) = audit_store::head(tx)?.ok_or_else(|| Problem::internal("the audit log is empty"))?;
+    let known = keys::list(tx)?;
+    if let Err(refusal) = compare(tx, &known, kept, size)? {
+        refuse(tx, &refusal)?;
+        return Ok(Err(refusal));
+    }
+    let origin = known.origin.clone();
+    let checkpoint = Checkpoint { root: merkle::root(size, &StoredNodes(tx))?, origin, size };
+    let note = Signer::new(&checkpoint.origin, seed).sign(&checkpoint);
+    let number = store::insert(tx, &checkpoint, &note, reason)?;
+    for place in places {
+        store::insert_copy(tx, number, place)?;
+    }
+    store::delete_refusal(tx)?;
+    Ok(Ok(Record { number, checkpoint, note, reason, made_at: tx.now() }))
+}
+
+/// Has a checkpoint put into every place where it is to be.
+pub fn ask_to_keep(tx: &Tx<'_>, record: &Record, places: &[&'static str]) -> Result<(), Problem> {
+    for place in places {
+        enqueue(tx, JobDraft::now(KEEP_CHECKPOINT, json!({ "number": record.number, "place": place })))?;
+    }
+    Ok(())
+}
+
+/// Notes a failed attempt; answers when the next one is.
+pub fn put_off(tx: &Tx<'_>, number: u64, place: &str, error: &str) -> Result<Timestamp, Problem> {
+    let attempts = store::mark_failed(tx, number, place, error)?;
+    let next = tx.now().plus(super::wait_after(attempts));
+    store::set_next_attempt(tx, number, place, next)?;
+    Ok(next)
+}
+
+/// Compares the log with every checkpoint that is known: those that places hold, and our newest.
+fn compare(tx: &Tx<'_>, known: &keys::Known, kept: &[Kept], size: u64) -> Result<Result<(), Refusal>, Problem> {
+    let mut earlier = Vec::new();
+    for Kept { place, note } in kept {
+        match open_note(note, &known.keys) {
+            // Of the log before a restore: what that one said was settled by the restore.
+            Ok(checkpoint) if checkpoint.origin != known.origin => {}
+            Ok(checkpoint) => earlier.push((checkpoint, *place)),
+            Err(fault) => return Ok(Err(unsigned(place, &fault))),
+        }
+    }
+    if let Some(own) = store::find_newest(tx)?
+        && own.checkpoint.origin == known.origin
+    {
+        earlier.push((own.checkpoint, "the database"));
+    }
+    for (checkpoint, place) in earlier {
+        let root = root_of(tx, checkpoint.size, size)?;
+        if let Err(refusal) = judge(&checkpoint, place, size, root) {
+            return Ok(Err(refusal));
+        }
+    }
+    Ok(Ok(()))
+}
+
+/// The root of the log's first `wanted` entries, if it has so many.
+pub fn root_of(tx: &Tx<'_>, wanted: u64, size: u64) -> Result<Option<Hash>, Problem> {
+    (wanted <= size).then(|| merkle::root(wanted, &StoredNodes(tx))).transpose()
+}
+
+fn unsigned(place: &str, fault: &NoteFault) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Unsigned,
+        detail: format!("What stands for the newest checkpoint in {place} is not ours: {fault}."),
+    }
+}
+
+/// Remembers a refusal and raises the alarm, once for each.
+fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
+    tracing::error!(kind = refusal.kind.as_str(), "no checkpoint is signed: {}", refusal.detail);
+    let known = store::find_refusal(tx)?;
+    store::insert_refusal(tx, refusal)?;
+    if known.is_none_or(|(known, _)| known.kind != refusal.kind) {
+        enqueue(tx, JobDraft::now(TELL_REFUSAL, json!({})))?;
+    }
+    Ok(())
+}
+
+/// Tells every administrator that nothing is signed any more, unless that changed meanwhile.
+pub fn tell(tx: &Tx<'_>) -> Result<(), Problem> {
+    let Some((refusal, _)) = store::find_refusal(tx)? else { return Ok(()) };
+    let message = Message {
+        kind: "audit",
+        subject: "The audit log is not what its checkpoint says".to_owned(),
+        body: format!(
+            "{} Nothing is signed any more until that is cleared up. Keep the database and the checkpoints as they are, \
+             find out who could write them, and compare by tenure audit verify --checkpoints.",
+            refusal.detail
+        ),
+        link: Some("/checkpoints".to_owned()),
+    };
+    notifications::ops::notify(tx, &people_with_role(tx, SystemRole::Admin)?, message)
+}
+
+/// What somebody should look at, the worst first.
+pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Problem> {
+    if let Some((refusal, _)) = store::find_refusal(tx)? {
+        return Ok(Some(Trouble::Refused(format!("No checkpoint is signed. {}", refusal.detail))));
+    }
+    if is_overdue(store::find_newest(tx)?.as_ref(), schedule, tx.now()) {
+        return Ok(Some(Trouble::Late("no checkpoint was made when its time had come".to_owned())));
+    }
+    Ok(store::find_failing(tx, DOWN_AFTER)?
+        .map(|(place, error)| Trouble::Late(format!("checkpoints do not come to {place}: {error}"))))
+}
+
+/// Every checkpoint that the log is compared with: those in the database, and those that places hold. One that the log
+/// did not sign is a fault at once.
+pub fn expected(tx: &Tx<'_>, kept: &[Kept]) -> Result<Result<Vec<Expected>, Fault>, Problem> {
+    // Of a log that does not say its name any more, the walk over it says why.
+    let Ok(known) = keys::list(tx) else { return Ok(Ok(Vec::new())) };
+    let mut notes: Vec<(String, String)> = kept.iter().map(|k| (k.place.to_owned(), k.note.clone())).collect();
+    notes.extend(list_notes(tx)?);
+    Ok(open_all(notes, &known))
+}
+
+/// The notes in the database, and that they are from there.
+pub fn list_notes(tx: &Tx<'_>) -> Result<Vec<(String, String)>, Problem> {
+    let (mut notes, mut before) = (Vec::new(), None);
+    loop {
+        let page = store::list(tx, before, PAGE)?;
+        let Some(last) = page.last() else { return Ok(notes) };
+        before = Some(last.number);
+        notes.extend(page.into_iter().map(|record| ("the database".to_owned(), record.note)));
+    }
+}
+
+/// Opens notes by what the log says of its name and keys; those of its earlier names are passed over.
+pub fn open_all(notes: Vec<(String, String)>, known: &keys::Known) -> Result<Vec<Expected>, Fault> {
+    let mut expected = Vec::new();
+    for (place, note) in notes {
+        match open_note(&note, &known.keys) {
+            Ok(checkpoint) if checkpoint.origin == known.origin => expected.push(Expected { place, checkpoint }),
+            Ok(_) => {}
+            Err(fault) => {
+                let detail = format!("what stands for a checkpoint in {place} is not ours: {fault}");
+                return Err(Fault { seq: 0, kind: "note", detail });
+            }
+        }
+    }
+    Ok(expected)
+}

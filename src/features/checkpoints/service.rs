@@ -1,0 +1,118 @@
+//! Making a checkpoint: what is kept is asked for first, then it is signed, then it goes to its places.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use super::keep::Keep;
+use super::ops::{self, Kept};
+use super::{Reason, Record, store};
+use crate::base::problem::Problem;
+use crate::features::audit::verify::{Verdict, verify_log};
+use crate::features::audit;
+use crate::platform::store::Store;
+
+/// How long a place is waited for before a checkpoint is signed without having asked it.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Makes checkpoints. Clones share everything.
+#[derive(Clone)]
+pub struct Checkpoints {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    store: Store,
+    seed: Zeroizing<[u8; 32]>,
+    keeps: Vec<Box<dyn Keep>>,
+}
+
+impl fmt::Debug for Checkpoints {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Checkpoints").field("keeps", &self.inner.keeps).finish_non_exhaustive()
+    }
+}
+
+impl Checkpoints {
+    /// Signs with the seed of `AUDIT_SIGNING_KEY`, for the log in `store`, to be kept in these places.
+    pub fn new(store: Store, seed: [u8; 32], keeps: Vec<Box<dyn Keep>>) -> Self {
+        Self { inner: Arc::new(Inner { store, seed: Zeroizing::new(seed), keeps }) }
+    }
+
+    /// The places, in the order of `AUDIT_CHECKPOINT_STORE`.
+    pub fn keeps(&self) -> &[Box<dyn Keep>] {
+        &self.inner.keeps
+    }
+
+    /// Makes a checkpoint and has it put into every place; a log that is not what a kept one says is a conflict.
+    pub async fn make(&self, reason: Reason) -> Result<Record, Problem> {
+        let kept = self.ask().await;
+        let places: Vec<&'static str> = self.inner.keeps.iter().map(|keep| keep.name()).collect();
+        let seed = self.inner.seed.clone();
+        let made = self.inner.store.write(move |tx| {
+            let made = ops::sign(tx, &seed, &kept, reason, &places)?;
+            if let Ok(record) = &made {
+                ops::ask_to_keep(tx, record, &places)?;
+            }
+            Ok(made)
+        });
+        made.await?.map_err(|refusal| Problem::Conflict(format!("Nothing was signed. {}", refusal.detail)))
+    }
+
+    /// The last checkpoint of a process that goes down: into the folder only, and only if there is something new.
+    pub async fn close(&self) -> Result<(), Problem> {
+        let Some(folder) = self.inner.keeps.iter().find(|keep| keep.name() == "file") else { return Ok(()) };
+        let kept = self.ask_one(folder.as_ref()).await;
+        let seed = self.inner.seed.clone();
+        let made = self.inner.store.write(move |tx| {
+            let signed = store::find_newest(tx)?.map(|newest| newest.checkpoint.size);
+            if signed.is_some() && signed == audit::store::head(tx)?.map(|(size, _)| size) {
+                return Ok(None);
+            }
+            Ok(ops::sign(tx, &seed, kept.as_slice(), Reason::Shutdown, &["file"])?.ok())
+        });
+        let Some(record) = made.await? else { return Ok(()) };
+        folder.put(&record).await?;
+        self.inner.store.write(move |tx| store::mark_stored(tx, record.number, "file")).await
+    }
+
+    /// Puts a checkpoint into a place.
+    pub async fn put(&self, place: &str, record: &Record) -> Result<(), Problem> {
+        match self.inner.keeps.iter().find(|keep| keep.name() == place) {
+            Some(keep) => keep.put(record).await,
+            None => Err(Problem::refused(format!("AUDIT_CHECKPOINT_STORE does not name {place} any more"))),
+        }
+    }
+
+    /// Reads the whole log and compares it with every checkpoint that was made and with the newest of each place.
+    pub async fn verify(&self) -> Result<Verdict, Problem> {
+        let kept = self.ask().await;
+        match self.inner.store.read(move |tx| ops::expected(tx, &kept)).await? {
+            Ok(expected) => verify_log(&self.inner.store, expected).await,
+            Err(fault) => Ok(Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) }),
+        }
+    }
+
+    /// What the places hold as newest. One that does not answer is not asked further: the others and our own
+    /// newest are compared all the same, and it is when it answers again.
+    pub async fn ask(&self) -> Vec<Kept> {
+        let asked = self.inner.keeps.iter().map(|keep| self.ask_one(keep.as_ref()));
+        futures::future::join_all(asked).await.into_iter().flatten().collect()
+    }
+
+    async fn ask_one(&self, keep: &dyn Keep) -> Option<Kept> {
+        match tokio::time::timeout(PATIENCE, keep.newest()).await {
+            Ok(Ok(note)) => note.map(|note| Kept { place: keep.name(), note }),
+            Ok(Err(problem)) => {
+                tracing::warn!(place = keep.name(), %problem, "the newest checkpoint there could not be read");
+                None
+            }
+            Err(_) => {
+                tracing::warn!(place = keep.name(), "the newest checkpoint there did not come in time");
+                None
+            }
+        }
+    }
+}
