@@ -143,11 +143,17 @@ fn decisions() -> access::history::Decisions {
     access::history::Decisions(Arc::new(workflow::approvals::store::list_decisions))
 }
 
+/// What exports of the audit log lead to: checkpoints stand above it.
+fn newest() -> audit::export::Newest {
+    audit::export::Newest(Arc::new(|tx| Ok(checkpoints::store::find_newest(tx)?.map(|record| record.note))))
+}
+
 /// The audit log, what is signed of it, and what happens as it happens.
 fn evidence(app: &App, live: &Live) -> OpenApiRouter {
     let store = app.store.clone();
     OpenApiRouter::new()
         .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
+        .merge(audit::export::api::routes(audit::export::api::ExportApi { store: store.clone(), newest: newest() }))
         .merge(checkpoints::api::routes(checkpoints::api::CheckpointsApi {
             store: store.clone(),
             checkpoints: app.checkpoints.clone(),
