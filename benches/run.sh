@@ -13,5 +13,6 @@ if [ ! -d $peers/node_modules ] || [ $peers/package-lock.json -nt $peers/node_mo
   npm ci --prefix $peers --ignore-scripts --no-audit --no-fund
 fi
 cargo bench --locked --bench store
+cargo bench --locked --bench audit -- "$@"
 cargo bench --locked --bench queue -- "$@"
 cargo bench --locked --bench engine -- "$@"

@@ -1,5 +1,7 @@
 //! SQL of the audit log.
 
+use std::ops::ControlFlow;
+
 use super::merkle::Nodes;
 use super::{Hash, SealedState};
 use crate::base::problem::Problem;
@@ -80,13 +82,37 @@ pub fn insert_node(tx: &Tx<'_>, (level, index, hash): (u8, u64, Hash)) -> Result
     Ok(())
 }
 
-/// Subtrees of a level from `from` up to, without, `to`.
-pub fn list_nodes(tx: &Tx<'_>, level: u8, from: u64, to: u64) -> Result<Vec<(u64, Hash)>, Problem> {
-    tx.query(
-        "SELECT idx, hash FROM audit_node WHERE level = ?1 AND idx >= ?2 AND idx < ?3",
+/// Shows the subtrees of a level from `from` up to, without, `to`, until `each` has seen enough.
+pub fn each_node(
+    tx: &Tx<'_>,
+    level: u8,
+    (from, to): (u64, u64),
+    mut each: impl FnMut(u64, &[u8]) -> ControlFlow<()>,
+) -> Result<(), Problem> {
+    tx.each(
+        "SELECT idx, hash FROM audit_node WHERE level = ?1 AND idx >= ?2 AND idx < ?3 ORDER BY idx",
         params![u32::from(level), from, to],
-        |r| Ok((r.at(0)?, r.at(1)?)),
+        |r| Ok(each(r.at(0)?, r.bytes(1)?.unwrap_or_default())),
     )
+}
+
+/// Whether the tree has anything: a log of a version before it gets it with its next entry.
+pub fn is_grown(tx: &Tx<'_>) -> Result<bool, Problem> {
+    if !has_tree(tx)? {
+        return Ok(false);
+    }
+    tx.scalar("SELECT EXISTS (SELECT 1 FROM audit_node)", params![])
+}
+
+/// How many entries the widest complete subtree that is stored reaches to.
+pub fn tree_reach(tx: &Tx<'_>) -> Result<u64, Problem> {
+    let mut reach = 0;
+    for level in 1..=62_u8 {
+        let sql = "SELECT coalesce(max(idx), -1) + 1 FROM audit_node WHERE level = ?1";
+        let count: u64 = tx.scalar(sql, params![u32::from(level)])?;
+        reach = reach.max(count << level);
+    }
+    Ok(reach)
 }
 
 /// Whether this database has a tree: those of versions before it have none.
@@ -97,11 +123,6 @@ pub fn has_tree(tx: &Tx<'_>) -> Result<bool, Problem> {
 /// How many subtrees of two leaves are stored.
 pub fn count_pairs(tx: &Tx<'_>) -> Result<u64, Problem> {
     tx.scalar("SELECT coalesce(max(idx), -1) + 1 FROM audit_node WHERE level = 1", params![])
-}
-
-/// The same, of a database that may have no tree.
-pub fn count_pairs_if_any(tx: &Tx<'_>) -> Result<Option<u64>, Problem> {
-    if has_tree(tx)? { count_pairs(tx).map(Some) } else { Ok(None) }
 }
 
 /// Number and hash of the leaves after `after`, oldest first.
@@ -254,11 +275,72 @@ pub fn list_states(tx: &Tx<'_>, seq: u64) -> Result<Vec<StoredState>, Problem> {
     })
 }
 
-/// The states of rows after `after` up to `to`, with their row.
-pub fn list_states_from(tx: &Tx<'_>, after: u64, to: u64) -> Result<Vec<(u64, StoredState)>, Problem> {
-    tx.query(
-        "SELECT seq, part, salt, state FROM audit_state WHERE seq > ?1 AND seq <= ?2",
-        params![after, to],
-        |r| Ok((r.get("seq")?, (r.get("part")?, r.get("salt")?, r.get("state")?))),
+/// A row as it stands in the database.
+#[derive(Debug, Clone, Copy)]
+pub struct SeenLeaf<'r> {
+    /// Place in the log.
+    pub seq: u64,
+    /// The bytes that were hashed.
+    pub leaf: &'r [u8],
+    /// The stored hash.
+    pub leaf_hash: &'r [u8],
+    /// Copies of leaf fields.
+    pub at: Timestamp,
+    /// Copy.
+    pub actor_id: &'r str,
+    /// Copy.
+    pub action: &'r str,
+    /// Copy.
+    pub entity: &'r str,
+    /// Copy.
+    pub entity_id: &'r str,
+}
+
+/// Shows the rows after `after`, oldest first, at most `limit`, until `each` has seen enough.
+pub fn each_leaf(
+    tx: &Tx<'_>,
+    after: u64,
+    limit: u32,
+    mut each: impl FnMut(SeenLeaf<'_>) -> Result<ControlFlow<()>, Problem>,
+) -> Result<(), Problem> {
+    tx.each(
+        "SELECT seq, leaf, leaf_hash, at, actor_id, action, entity, entity_id FROM audit_log
+         WHERE seq > ?1 ORDER BY seq LIMIT ?2",
+        params![after, limit],
+        |r| {
+            each(SeenLeaf {
+                seq: r.at(0)?,
+                leaf: r.bytes(1)?.unwrap_or_default(),
+                leaf_hash: r.bytes(2)?.unwrap_or_default(),
+                at: r.at(3)?,
+                actor_id: r.text(4)?,
+                action: r.text(5)?,
+                entity: r.text(6)?,
+                entity_id: r.text(7)?,
+            })
+        },
     )
+}
+
+/// Shows the states of rows after `after` up to `to`: the row, the part, the salt, and the state unless it was erased.
+pub fn each_state(
+    tx: &Tx<'_>,
+    (after, to): (u64, u64),
+    mut each: impl FnMut(u64, &str, &[u8], Option<&[u8]>),
+) -> Result<(), Problem> {
+    tx.each(
+        "SELECT seq, part, salt, state FROM audit_state WHERE seq > ?1 AND seq <= ?2 ORDER BY seq, part",
+        params![after, to],
+        |r| {
+            each(r.at(0)?, r.text(1)?, r.bytes(2)?.unwrap_or_default(), r.bytes(3)?);
+            Ok(ControlFlow::Continue(()))
+        },
+    )
+}
+
+/// Whether there is a row that no log begins with, or a state of a row after `last`.
+pub fn has_strays(tx: &Tx<'_>, last: u64) -> Result<(bool, bool), Problem> {
+    let early = tx.scalar("SELECT EXISTS (SELECT 1 FROM audit_log WHERE seq < 1)", params![])?;
+    let late = tx.scalar("SELECT EXISTS (SELECT 1 FROM audit_state WHERE seq > ?1)", params![last])?;
+    Ok((early, late))
 }

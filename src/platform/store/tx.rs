@@ -1,6 +1,7 @@
 //! A transaction in hand: a connection, an instant, ids.
 
 use std::cell::{Cell, RefCell};
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use rusqlite::{CachedStatement, Connection, params_from_iter};
@@ -132,6 +133,24 @@ impl<'c> Tx<'c> {
         Ok(out)
     }
 
+    /// Shows each row to `each` where it stands, until it says that it has seen enough: for what is too much to hold.
+    pub fn each(
+        &self,
+        sql: &str,
+        params: &[Value],
+        mut each: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, Problem>,
+    ) -> Result<(), Problem> {
+        let mut statement = self.prepare(sql)?;
+        let mut rows =
+            statement.query(params_from_iter(params)).map_err(|e| statement_problem(&e, sql))?;
+        while let Some(row) = rows.next().map_err(|e| statement_problem(&e, sql))? {
+            if each(&Row { row })?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     /// The first row, if there is one.
     pub fn query_opt<T>(
         &self,
@@ -220,5 +239,17 @@ impl Row<'_> {
             .get_ref(index)
             .map_err(|e| column_problem(&index.to_string(), &e.to_string()))?;
         T::from_value(value).map_err(|why| column_problem(&index.to_string(), &why))
+    }
+
+    /// The bytes at this place, where they stand; `None` for NULL.
+    pub fn bytes(&self, index: usize) -> Result<Option<&[u8]>, Problem> {
+        let value = self.row.get_ref(index).map_err(|e| column_problem(&index.to_string(), &e.to_string()))?;
+        value.as_blob_or_null().map_err(|e| column_problem(&index.to_string(), &e.to_string()))
+    }
+
+    /// The text at this place, where it stands.
+    pub fn text(&self, index: usize) -> Result<&str, Problem> {
+        let value = self.row.get_ref(index).map_err(|e| column_problem(&index.to_string(), &e.to_string()))?;
+        value.as_str().map_err(|e| column_problem(&index.to_string(), &e.to_string()))
     }
 }

@@ -1,0 +1,74 @@
+//! Reading the log again and saying whether it is what was written and what was signed.
+//!
+//! # Invariants
+//! - The bytes are hashed as they are stored, and where they stand: nothing is serialised again.
+//! - Memory does not grow with the log: a page at a time, each in a read transaction of its own.
+//! - The fault that is told is the first: no row before it is known to be anything but what was written.
+
+mod walk;
+
+use serde::Serialize;
+
+use super::note::Checkpoint;
+use crate::base::problem::Problem;
+use crate::platform::store::Store;
+
+pub use walk::Walk;
+
+/// How many rows one read transaction covers.
+const PAGE: u32 = 1_024;
+
+/// The result of a verification.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Verdict {
+    /// Rows read.
+    pub rows: u64,
+    /// States that were erased; the proof of their rows holds.
+    pub erased: u64,
+    /// Signed checkpoints that the rows were compared with.
+    pub checkpoints_checked: u64,
+    /// The first fault, if there is one.
+    pub fault: Option<Fault>,
+}
+
+/// The first row that is not what was written.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct Fault {
+    /// Which row; 0 when it is no row but a checkpoint.
+    pub seq: u64,
+    /// `gap`, `hash`, `link`, `leaf`, `copy`, `state`, `node`, `root`, `short` or `note`.
+    pub kind: &'static str,
+    /// In words.
+    pub detail: String,
+}
+
+/// A signed checkpoint that the log is compared with.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// Where it is from, for people.
+    pub place: String,
+    /// What it says, its signature checked.
+    pub checkpoint: Checkpoint,
+}
+
+/// Walks the whole log, page by page.
+pub async fn verify_chain(store: &Store) -> Result<Verdict, Problem> {
+    verify_log(store, Vec::new()).await
+}
+
+/// Walks the whole log, page by page, and compares its tree with these checkpoints on the way.
+pub async fn verify_log(store: &Store, expected: Vec<Expected>) -> Result<Verdict, Problem> {
+    let mut walk = Walk::new(expected);
+    loop {
+        let page = store.read(move |tx| {
+            let more = walk.page(tx, PAGE)?;
+            Ok((walk, more))
+        });
+        let (walked, more) = page.await?;
+        if !more {
+            return Ok(walked.verdict());
+        }
+        walk = walked;
+    }
+}
