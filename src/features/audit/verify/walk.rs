@@ -207,7 +207,8 @@ impl Walk {
         let next: Option<Leaf<'_>> = next.as_ref().and_then(|row| serde_json::from_slice(&row.leaf).ok());
         let named = next.is_some_and(|next| says(&next.prev, hash));
         let paired = || -> Result<bool, Problem> {
-            let Some(prev) = STANDARD.decode(prev).ok().and_then(|bytes| bytes.try_into().ok()) else { return Ok(false) };
+            let prev = STANDARD.decode(prev).ok().and_then(|bytes| bytes.try_into().ok());
+            let Some(prev) = prev else { return Ok(false) };
             if seq % 2 == 1 || !store::has_tree(tx)? {
                 return Ok(false);
             }
@@ -236,7 +237,8 @@ impl Walk {
                 (None, Some(_)) => return Err(format!("there is a {part} state that the leaf does not name")),
                 (Some(_), None) => return Err(format!("the {part} state is gone without a trace")),
                 (Some(_), Some(None)) => self.erased += 1,
-                (Some(c), Some(Some((digest, len)))) if c.alg == "sha256" && c.len == *len && says(&c.digest, digest) => {}
+                (Some(c), Some(Some((digest, len))))
+                    if c.alg == "sha256" && c.len == *len && says(&c.digest, digest) => {}
                 (Some(_), Some(Some(_))) => return Err(format!("the {part} state is not what was sealed")),
             }
         }
@@ -249,7 +251,8 @@ impl Walk {
             let Expected { place, checkpoint } = next;
             if checkpoint.size == self.rows && checkpoint.root != self.frontier.root() {
                 let (first, size) = (self.agreed + 1, checkpoint.size);
-                let detail = format!("entries {first} to {size} are not those that the checkpoint in {place} was signed for");
+                let detail =
+                    format!("entries {first} to {size} are not those that the checkpoint in {place} was signed for");
                 return Err(Fault { seq: first, kind: "root", detail });
             }
             self.agreed = self.rows;
@@ -278,7 +281,9 @@ impl Walk {
             })?;
             let index = first + right as u64;
             let seq = (index + 1) << level;
-            let known = self.fault.as_ref().map_or(u64::MAX, |fault| if fault.kind == "root" { self.rows + 1 } else { fault.seq });
+            // A root says only from where on nothing is known; a node says which row.
+            let place = |fault: &Fault| if fault.kind == "root" { self.rows + 1 } else { fault.seq };
+            let known = self.fault.as_ref().map_or(u64::MAX, place);
             // The tree tells of a row at once, a link only with the row after it.
             if right < made.len() && seq <= known {
                 let detail = format!("node {index} of level {level} of the tree is not the hash of the two below it");
@@ -296,7 +301,8 @@ impl Walk {
             return fault("gap", "the log is empty; even a new one has an entry that names it".to_owned());
         }
         if let Some(Expected { place, checkpoint }) = self.expected.first() {
-            let detail = format!("the checkpoint in {place} was signed for {} entries; here are {}", checkpoint.size, self.rows);
+            let (size, rows) = (checkpoint.size, self.rows);
+            let detail = format!("the checkpoint in {place} was signed for {size} entries; here are {rows}");
             return fault("short", detail);
         }
         let (early, late) = store::has_strays(tx, self.rows)?;
