@@ -112,6 +112,7 @@ impl App {
         stores
             .business
             .write(move |tx| {
+                audit_ops::ensure_tree(tx)?;
                 audit::keys::ensure(tx, &seed)?;
                 settings::ops::remember_four_eyes(tx, four_eyes)
             })

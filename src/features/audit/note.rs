@@ -238,7 +238,7 @@ mod tests {
     fn the_published_example_is_accepted_as_a_note() {
         let key: VerifierKey = EXAMPLE_KEY.parse().unwrap();
         assert_eq!(key.to_string(), EXAMPLE_KEY);
-        assert_eq!(open_note(EXAMPLE_NOTE, &[key.clone()]), Err(NoteFault::Malformed("its size is not a number")));
+        assert_eq!(open_note(EXAMPLE_NOTE, std::slice::from_ref(&key)), Err(NoteFault::Malformed("its size is not a number")));
         let touched = EXAMPLE_NOTE.replace("answer", "Answer");
         assert_eq!(open_note(&touched, &[key]), Err(NoteFault::BadSignature("PeterNeumann".into())));
     }

@@ -164,6 +164,12 @@ fn grow_tree(tx: &Tx<'_>, seq: u64, hash: &Hash) -> Result<(), Problem> {
     Ok(())
 }
 
+/// Makes the tree of entries that are older than it, if there are some: before the first checkpoint is asked for.
+pub fn ensure_tree(tx: &Tx<'_>) -> Result<(), Problem> {
+    let head = store::head(tx)?.map_or(0, |(seq, _)| seq);
+    complete_tree(tx, head)
+}
+
 /// Makes the tree of entries that are older than it: of a log from before there was one.
 fn complete_tree(tx: &Tx<'_>, head: u64) -> Result<(), Problem> {
     const PAGE: u32 = 10_000;

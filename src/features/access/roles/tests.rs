@@ -207,7 +207,7 @@ async fn lists_are_narrowed_by_name_status_and_what_is_given_where() {
     };
     let named = |q: &str| store::Filter { q: Some(q.to_owned()), ..Default::default() };
     assert_eq!(roles(named("data")).await, [reader.clone(), writer.clone()]);
-    assert_eq!(roles(named("WRITER")).await, [writer.clone()]);
+    assert_eq!(roles(named("WRITER")).await, std::slice::from_ref(&writer));
     assert!(roles(named("%")).await.is_empty());
     assert_eq!(roles(store::Filter { status: Some(RoleStatus::Retired), ..Default::default() }).await, [writer]);
     assert_eq!(roles(store::Filter { entitlement: Some(entitlement.clone()), ..Default::default() }).await, [reader]);
