@@ -26,3 +26,6 @@ BEGIN SELECT RAISE(ABORT, 'a state of the audit log can be erased, not removed')
 CREATE TRIGGER audit_state_once BEFORE INSERT ON audit_state
 WHEN EXISTS (SELECT 1 FROM audit_state WHERE seq = NEW.seq AND part = NEW.part)
 BEGIN SELECT RAISE(ABORT, 'a state of the audit log is written once'); END;
+
+-- GET /api/audit?actorId= newest first.
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, seq);

@@ -216,6 +216,8 @@ CREATE TABLE audit_log (
 
 CREATE INDEX audit_log_by_action ON audit_log (action, seq);
 
+CREATE INDEX audit_log_by_actor ON audit_log (actor_id, seq);
+
 CREATE INDEX audit_log_by_entity ON audit_log (entity, entity_id, seq);
 
 CREATE TRIGGER audit_log_in_sequence BEFORE INSERT ON audit_log

@@ -85,6 +85,12 @@ struct ListParams {
     entity_id: Option<String>,
     /// Such as `assignment.revoked`.
     action: Option<String>,
+    /// Who did it, as an id.
+    actor_id: Option<String>,
+    /// From this instant on.
+    from: Option<Timestamp>,
+    /// Before this instant.
+    to: Option<Timestamp>,
     /// How many items, 1 to 200; 50 when absent.
     limit: Option<u32>,
     /// `nextCursor` of the page before.
@@ -101,7 +107,14 @@ async fn list_entries(
 ) -> Result<Json<Page<AuditEntry>>, Failure> {
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
-    let filter = Filter { entity: params.entity, entity_id: params.entity_id, action: params.action };
+    let filter = Filter {
+        entity: params.entity,
+        entity_id: params.entity_id,
+        action: params.action,
+        actor_id: params.actor_id,
+        from: params.from,
+        to: params.to,
+    };
     let page = api
         .store
         .read(move |tx| {

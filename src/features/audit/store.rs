@@ -182,6 +182,12 @@ pub struct Filter {
     pub entity_id: Option<String>,
     /// What was done.
     pub action: Option<String>,
+    /// Who did it.
+    pub actor_id: Option<String>,
+    /// From this instant on.
+    pub from: Option<Timestamp>,
+    /// Before this instant.
+    pub to: Option<Timestamp>,
 }
 
 /// Rows before `before`, newest first.
@@ -200,6 +206,15 @@ pub fn list_newest(tx: &Tx<'_>, filter: &Filter, before: Option<u64>, limit: u32
     }
     if let Some(action) = &filter.action {
         narrow("action", "=", Value::Text(action.clone()));
+    }
+    if let Some(actor) = &filter.actor_id {
+        narrow("actor_id", "=", Value::Text(actor.clone()));
+    }
+    if let Some(from) = filter.from {
+        narrow("at", ">=", Value::Int(from.as_millis()));
+    }
+    if let Some(to) = filter.to {
+        narrow("at", "<", Value::Int(to.as_millis()));
     }
     if let Some(seq) = before {
         narrow("seq", "<", Value::Int(i64::try_from(seq).unwrap_or(i64::MAX)));

@@ -67,9 +67,12 @@ impl Checkpoints {
         let kept = self.ask_one(folder.as_ref()).await;
         let seed = self.inner.seed.clone();
         let made = self.inner.store.write(move |tx| {
-            let signed = store::find_newest(tx)?.map(|newest| newest.checkpoint.size);
-            if signed.is_some() && signed == audit::store::head(tx)?.map(|(size, _)| size) {
-                return Ok(None);
+            let size = audit::store::head(tx)?.map(|(size, _)| size);
+            if let Some(newest) = store::find_newest(tx)?.filter(|newest| Some(newest.checkpoint.size) == size) {
+                // Nothing is new; but what was signed last may still be on its way.
+                let copies = store::list_copies(tx, newest.number)?;
+                let lacks = copies.iter().any(|copy| copy.place == "file" && copy.stored_at.is_none());
+                return Ok(lacks.then_some(newest));
             }
             Ok(ops::sign(tx, &seed, kept.as_slice(), Reason::Shutdown, &["file"])?.ok())
         });
