@@ -99,9 +99,9 @@ struct RawS3 {
 
 fn s3(r: &mut Reader) -> RawS3 {
     let endpoint = r.text("AUDIT_CHECKPOINT_S3_ENDPOINT").and_then(|text| match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() && names_nobody(&url) => Some(url),
         _ => {
-            r.fault("AUDIT_CHECKPOINT_S3_ENDPOINT", Some(&text), "an absolute http or https URL");
+            r.fault("AUDIT_CHECKPOINT_S3_ENDPOINT", shown(&text), "an absolute http or https URL");
             None
         }
     });
@@ -147,15 +147,29 @@ fn need_s3(r: &mut Reader, raw: RawS3) -> Option<CheckpointStore> {
 
 fn siem(r: &mut Reader) -> Option<Url> {
     let text = r.text("AUDIT_CHECKPOINT_SIEM_URL")?;
-    match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "syslog+tcp" | "syslog+tls" | "https") && url.host_str().is_some() => Some(url),
-        _ => {
-            r.fault(
-                "AUDIT_CHECKPOINT_SIEM_URL",
-                Some(&text),
-                "a URL that begins with syslog+tcp://, syslog+tls:// or https://",
-            );
-            None
-        }
-    }
+    let url = Url::parse(&text).ok().filter(|url| url.host_str().is_some());
+    let expected = match url {
+        Some(url) if url.scheme() == "https" || (is_syslog(&url) && is_bare(&url)) => return Some(url),
+        Some(url) if is_syslog(&url) => "nothing but a host and a port after syslog+tcp:// or syslog+tls://",
+        _ => "a URL that begins with syslog+tcp://, syslog+tls:// or https://",
+    };
+    r.fault("AUDIT_CHECKPOINT_SIEM_URL", shown(&text), expected);
+    None
+}
+
+fn is_syslog(url: &Url) -> bool {
+    matches!(url.scheme(), "syslog+tcp" | "syslog+tls")
+}
+
+fn is_bare(url: &Url) -> bool {
+    matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none() && names_nobody(url)
+}
+
+fn names_nobody(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
+}
+
+/// A URL that may hold a password is not repeated.
+fn shown(text: &str) -> Option<&str> {
+    (!text.contains('@')).then_some(text)
 }

@@ -68,6 +68,7 @@ const URL: &str = "an absolute http or https URL such as https://tenure.example.
 const PREFIX: &str = "up to 64 letters, digits, dots, hyphens and underscores";
 const BUCKET: &str = "3 to 63 lower-case letters, digits, hyphens and dots";
 const TRIMMED: &str = "a text without blanks around it and without control characters";
+const BARE_SIEM: &str = "nothing but a host and a port after syslog+tcp:// or syslog+tls://";
 const SIEM: &str = "a URL that begins with syslog+tcp://, syslog+tls:// or https://";
 const ORIGINS: &str = "a comma list of origins such as https://intranet.example.org";
 const STORES: &str = "a comma list of file, s3 and siem";
@@ -156,6 +157,7 @@ fn words_urls_and_lists_are_refused_with_what_would_fit() {
         ("AUDIT_CHECKPOINT_S3_PREFIX", &[" ", "a\tb"], TRIMMED),
         ("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID", &[" ", "id "], TRIMMED),
         ("AUDIT_CHECKPOINT_SIEM_URL", &["siem", " ", "http://x", "syslog://x", "syslog+tcp://"], SIEM),
+        ("AUDIT_CHECKPOINT_SIEM_URL", &["syslog+tcp://x/y", "syslog+tls://x?y"], BARE_SIEM),
     ];
     for (name, values, expected) in rows {
         for value in *values {

@@ -4,7 +4,9 @@
 
 mod approvals;
 mod audit_checkpoints;
+mod audit_outsiders;
 mod audit_tamper;
+mod audit_stores;
 mod backup;
 mod blobs;
 mod cli;

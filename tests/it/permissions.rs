@@ -44,6 +44,7 @@ GET    /api/audit/checkpoints/state        AU
 GET    /api/audit/checkpoints/{size}       AU
 GET    /api/audit/export                   AU
 GET    /api/audit/key                      AU
+POST   /api/evidence-packs                 AU
 POST   /api/audit/verify                   AU
 GET    /api/audit/{seq}/proof              AU
 GET    /api/audit/{seq}                    AU
@@ -87,6 +88,7 @@ GET    /api/entitlements/{id}              AMU
 PUT    /api/entitlements/{id}              AM
 POST   /api/entitlements/{id}/retire       AM
 GET    /api/events                         AMPQU
+POST   /api/evidence-packs                 AU
 GET    /api/exceptions                     AMPQU
 POST   /api/exceptions                     A
 GET    /api/exceptions/{id}                AMPQU
@@ -245,6 +247,7 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/imports/from-connector" => json!({
             "kind": "assignments", "connectorId": "con_00000000000000000000000000", "command": "list",
             "columns": { "person": "{{ key }}", "role": "r", "reason": "r" } }),
+        "POST /api/evidence-packs" => json!({ "from": "2020-01-01", "to": "2020-01-02" }),
         "POST /api/clock/confirm" => json!({ "reason": "because" }),
         "POST /api/imports" => json!({ "kind": "assignments", "csv": "" }),
         "POST /api/scim-tokens" => json!({ "name": "" }),

@@ -153,16 +153,48 @@ test('tampered with, cannot tell and signing refused are three texts', async ({ 
   await look(page, info, 'refused');
 });
 
-test('the log is taken away as a file', async ({ page }, info) => {
+test('the log is taken away as a file and as a tree', async ({ page }) => {
   await signIn(page, 'admin');
-  await open(page, '/checkpoints?tab=take');
+  await open(page, '/checkpoints');
+  await page.getByRole('button', { name: 'Make a checkpoint now' }).click();
+  await expect(page.getByText(/entries is signed/)).toBeVisible();
+  await page.getByRole('link', { name: 'Take away' }).click();
   await page.getByLabel('From').first().fill('2020-01-01');
   const link = page.getByRole('link', { name: 'Download JSON Lines' });
+  // A day begins where the reader is.
   await expect(link).toHaveAttribute('href', /from=2019-12-31T23%3A00%3A00/);
   const [lines] = await Promise.all([page.waitForEvent('download'), link.click()]);
   const first = (await readFile(await lines.path(), 'utf8')).split('\n')[0] ?? '';
   expect(JSON.parse(first)).toMatchObject({ seq: 1 });
-  await look(page, info, 'take');
+  const [tiles] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download tiles' }).click()]);
+  expect(tiles.suggestedFilename()).toMatch(/^audit-tiles-.*\.tar$/);
+});
+
+test('an evidence pack is made for a period, roles and people', async ({ page }, info) => {
+  test.slow();
+  const token = await signIn(page, 'admin');
+  await changedRole(page, token, 'Evident reader');
+  await open(page, '/checkpoints?tab=take');
+  await page.getByRole('button', { name: 'Make the pack' }).click();
+  await expect(page.getByText('Choose a day.')).toHaveCount(2);
+  const today = new Date().toISOString().slice(0, 10);
+  await page.getByLabel('First day').fill('2020-01-01');
+  await page.getByLabel('Last day').fill('2019-01-01');
+  await page.getByRole('button', { name: 'Make the pack' }).click();
+  await expect(page.getByText('Choose a day that is not before the first.')).toBeVisible();
+  await page.getByLabel('Last day').fill(today);
+  await page.getByLabel('Evident reader').check();
+  await page.getByLabel('Only these people').fill('Ada');
+  const ada = page.locator('datalist option[value*="ada@example.org"]');
+  await expect(ada).toHaveCount(1);
+  await page.getByLabel('Only these people').fill((await ada.getAttribute('value')) ?? '');
+  await expect(page.getByRole('button', { name: /^Leave out Ada/ })).toBeVisible();
+  await expect(page.getByLabel('Open the other grants of the period too')).toBeChecked();
+  await look(page, info, 'pack');
+  const [pack] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Make the pack' }).click()]);
+  expect(pack.suggestedFilename()).toMatch(/^evidence-.*\.tar$/);
+  // A tar names its first file in its first bytes.
+  expect((await readFile(await pack.path())).subarray(0, 100).toString('utf8')).toMatch(/^evidence-/);
 });
 
 test('an auditor reads and verifies, and does not sign', async ({ page }) => {
