@@ -17,6 +17,7 @@ use crate::features::access::{self, AccessJobs};
 use crate::features::audit::live::{Head, LiveJournal};
 use crate::features::audit::ops as audit_ops;
 use crate::features::backup;
+use crate::features::connectors::jobs::RotateKeys;
 use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
@@ -272,6 +273,7 @@ fn handlers(
         mailer: mailer.clone(),
         public_url: config.server.public_url.to_string(),
     }));
+    all.push(Arc::new(RotateKeys { secrets: connectors.secrets().clone() }));
     all.push(Arc::new(TriggerWorkflow));
     all.extend(clock::jobs::handlers());
     all.extend(lifecycle::jobs());

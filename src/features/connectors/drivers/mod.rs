@@ -3,10 +3,12 @@
 mod active_directory;
 pub mod directory;
 pub mod exec;
+mod exec_strays;
 pub mod http;
 mod http_list;
 pub mod ldap;
 mod ldap_list;
+mod ldap_wire;
 mod plain;
 pub mod scim;
 pub mod sql;
