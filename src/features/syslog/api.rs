@@ -13,6 +13,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::settings::{LOG_RETENTION, Started};
+use crate::features::timekeeping::ops::is_held;
 use crate::platform::http::{Allowed, Body, Failure, Params, Routes};
 use crate::platform::store::Store;
 
@@ -133,15 +134,24 @@ struct Purged {
     purged: u64,
 }
 
-/// Purges old entries now.
+/// Purges old entries now; refused while the clock is in doubt.
 #[utoipa::path(post, path = "/api/logs/purge", tag = "logs", request_body = PurgeBody,
-    responses((status = 200, body = Purged), (status = 403), (status = 422)))]
+    responses((status = 200, body = Purged), (status = 403), (status = 409), (status = 422)))]
 async fn purge_logs(
     caller: Allowed<may::LogPurge>,
     State(api): State<PurgeApi>,
     Body(body): Body<PurgeBody>,
 ) -> Result<Json<Purged>, Failure> {
     let plan = api.plan(body.older_than_days).await?;
+    // After the plan, whose instant is the clock's. By one in doubt everything may look old.
+    if api.store.write(is_held).await? {
+        return Err(Problem::Conflict(
+            "The clock is in doubt, so nobody can tell what is old, and nothing was purged. Confirm the time on the \
+             overview page first, then purge again."
+                .to_owned(),
+        )
+        .into());
+    }
     // What was told to the audit log is done, even if whoever asked goes away.
     let purging = tokio::spawn(async move {
         let record = api.store.write(move |tx| ops::record_purge(tx, &caller.principal, plan));

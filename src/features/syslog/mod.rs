@@ -3,7 +3,8 @@
 //! # Invariants
 //! - Entries older than the retention go, younger ones stay; one that is exactly as old stays.
 //! - "Purge Now" and the nightly purge are one code path ([`ops::purge`]): audited before they begin,
-//!   in small batches between which other writers come in, and the space goes back to the disk.
+//!   in small batches between which other writers come in, and the space goes back to the disk. By a clock
+//!   in doubt neither removes anything.
 //! - Chatter never waits behind business writes, nor they behind it: it has a file of its own.
 
 pub mod api;
