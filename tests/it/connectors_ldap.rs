@@ -1,7 +1,11 @@
 //! The LDAP driver against a real OpenLDAP server.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tenure::features::connectors::{CallFailure, Kind};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::support::connectors::Bench;
 use crate::support::slapd::{ADMIN_DN, ADMIN_PASSWORD, BASE_DN, Slapd};
@@ -162,4 +166,68 @@ async fn an_account_is_enabled_and_disabled_and_its_other_bits_stay() {
     assert_eq!(failure.code, "bad_config");
     let no_account = json!({ "dn": BASE_DN });
     assert_eq!(bench.call(&id, "is_enabled", &no_account).await.expect_err("no account").code, "bad_answer");
+}
+
+/// Asks a directory in the hands of somebody who means harm: it answers with this, then with that again and again.
+async fn ask_hostile(command: &str, params: &Value, answer: Vec<u8>, then: Vec<u8>) -> (CallFailure, u64) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("ldap://{}", listener.local_addr().expect("an address"));
+    let sending = async {
+        let (mut stream, _) = listener.accept().await.expect("somebody");
+        stream.read(&mut [0; 4096]).await.expect("a request");
+        let (mut sent, mut piece) = (0_u64, &answer);
+        while stream.write_all(piece).await.is_ok() {
+            sent += piece.len() as u64;
+            piece = &then;
+        }
+        sent
+    };
+    let bench = Bench::start(None).await;
+    // By its size and not by its time.
+    let id = bench.connector(Kind::Ldap, json!({ "url": url, "timeoutSeconds": 20 }), &[]).await;
+    let asking = async {
+        match command {
+            "list_entries" => bench.connectors.list_all(&id, command, params, 9).await.map(drop),
+            _ => bench.call(&id, command, params).await.map(drop),
+        }
+    };
+    let both = async { tokio::join!(asking, sending) };
+    let (answer, sent) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it is broken off");
+    (answer.expect_err("nothing good came"), sent)
+}
+
+/// A message is read whole before it is looked at, and a search is collected before it is given.
+#[tokio::test]
+async fn a_directory_that_sends_without_end_is_broken_off() {
+    let dn = json!({ "dn": BASE_DN });
+    let spaces = vec![b' '; 65_536];
+    let two_gigabytes = vec![0x30, 0x84, 0x7f, 0xff, 0xff, 0xff];
+    let (failure, sent) = ask_hostile("has_entry", &dn, two_gigabytes, spaces).await;
+    assert_eq!((failure.code.as_str(), failure.retryable), ("too_large", false), "{failure:?}");
+    assert!(failure.message.contains("maxAnswerBytes"), "{failure:?}");
+    assert!(sent < 16 * 1024 * 1024, "{sent} bytes went out");
+
+    // Message 1, an entry without attributes.
+    let entry = vec![0x30, 0x0d, 0x02, 0x01, 0x01, 0x64, 0x08, 0x04, 0x04, b'd', b'c', b'=', b'x', 0x30, 0x00];
+    let entries = entry.repeat(4096);
+    let list = json!({ "baseDn": BASE_DN });
+    for (command, params) in [("has_entry", &dn), ("list_entries", &list)] {
+        let (failure, sent) = ask_hostile(command, params, entry.clone(), entries.clone()).await;
+        assert_eq!((failure.code.as_str(), failure.retryable), ("too_large", false), "{command}: {failure:?}");
+        assert!(sent < 16 * 1024 * 1024, "{command}: {sent} bytes went out");
+    }
+}
+
+/// Whoever reads a message goes as deep as its elements are nested.
+#[tokio::test]
+async fn a_directory_that_nests_elements_without_end_is_broken_off() {
+    const DEPTH: u32 = 100_000;
+    let nested: Vec<u8> = (0..DEPTH)
+        .flat_map(|level| {
+            let [a, b, c, d] = (6 * (DEPTH - 1 - level)).to_be_bytes();
+            [0x30, 0x84, a, b, c, d]
+        })
+        .collect();
+    let (failure, _) = ask_hostile("has_entry", &json!({ "dn": BASE_DN }), nested, b" ".to_vec()).await;
+    assert_eq!((failure.code.as_str(), failure.retryable), ("bad_answer", false), "{failure:?}");
 }

@@ -222,6 +222,89 @@ async fn mariadb_is_given_and_taken_by_bound_statements() {
     assert_eq!(bench.connectors.test(&id).await.expect_err("no TLS").code, "tls");
 }
 
+/// The certificate is judged by the host's name, and trusted through `EXTRA_CA_FILE` alone.
+#[tokio::test]
+async fn mariadb_is_reached_over_tls_by_a_private_ca_and_not_without_it() {
+    let database = Database::mariadb_tls().await;
+    let bench = Bench::start(database.ca_pem.as_deref()).await;
+    let mut config = server(&database, "mysql", "INSERT IGNORE");
+    assert_eq!(config["tls"], "require");
+    config["statements"].as_object_mut().expect("statements").remove("grant_once");
+    config["statements"]["members"] = "SELECT account AS `key`, area FROM access WHERE area = :area ORDER BY account".into();
+    config["statements"]["version"] =
+        "SELECT variable_value AS `key` FROM information_schema.session_status WHERE variable_name = 'Ssl_version'".into();
+    let id = bench.connector(Kind::Sql, config.clone(), &[("password", PASSWORD)]).await;
+    let version = bench.connectors.list_all(&id, "list", &json!({ "statement": "version" }), 9).await.expect("asked");
+    assert!(version[0].key.starts_with("TLSv1."), "{version:?}");
+    gives_and_takes(&bench, &id, "grant").await;
+    assert_eq!(bench.connectors.test(&id).await.expect("tested").output["warning"], Value::Null);
+    says_what_is_wrong(&bench, config.clone()).await;
+
+    let refused = async |bench: &Bench, config: Value| {
+        let id = bench.connector(Kind::Sql, config, &[("password", PASSWORD)]).await;
+        let failure = bench.connectors.test(&id).await.expect_err("not trusted");
+        assert_eq!((failure.code.as_str(), failure.retryable), ("tls", false), "{failure:?}");
+    };
+    refused(&Bench::start(None).await, config.clone()).await;
+    let mut by_address = config;
+    by_address["url"] = by_address["url"].as_str().expect("a URL").replace("localhost", "127.0.0.1").into();
+    refused(&bench, by_address).await;
+}
+
+/// A packet of MySQL.
+fn packet(number: u8, payload: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(payload.len()).expect("short").to_le_bytes();
+    [&length[..3], &[number], payload].concat()
+}
+
+/// A server that lets everybody in and answers the first command with this, then goes on with that.
+async fn hostile_mysql(answer: Vec<u8>, then: impl Fn(u8) -> Vec<u8>) -> (CallFailure, u64) {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
+    let url = format!("mysql://{}/hr", listener.local_addr().expect("an address"));
+    let sending = async {
+        let (mut stream, _) = listener.accept().await.expect("somebody");
+        // Version 10, a challenge, what it can do, and how it wants people to sign in.
+        let greeting = b"\x0a5.7.44\0\x01\0\0\0saltsalt\0\x09\xa2\x2d\x02\0\x08\0\x15\0\0\0\0\0\0\0\0\0\0saltsaltsalt\0mysql_native_password\0";
+        stream.write_all(&packet(0, greeting)).await.expect("greeted");
+        stream.read(&mut [0; 4096]).await.expect("somebody signs in");
+        stream.write_all(&packet(2, b"\0\0\0\x02\0\0\0")).await.expect("let in");
+        stream.read(&mut [0; 4096]).await.expect("a command");
+        let (mut sent, mut number, mut piece) = (0_u64, 1_u8, packet(1, &answer));
+        while stream.write_all(&piece).await.is_ok() {
+            sent += piece.len() as u64;
+            number = number.wrapping_add(1);
+            piece = packet(number, &then(number));
+        }
+        sent
+    };
+    let bench = Bench::start(None).await;
+    let config = json!({
+        "engine": "mysql", "url": url, "user": USER, "tls": "off", "timeoutSeconds": 20, "statements": { "has": "SELECT 1" },
+    });
+    let id = bench.connector(Kind::Sql, config, &[("password", PASSWORD)]).await;
+    let asked = json!({ "statement": "has" });
+    let both = async { tokio::join!(bench.call(&id, "check", &asked), sending) };
+    let (answer, sent) = tokio::time::timeout(Duration::from_secs(10), both).await.expect("it is broken off");
+    (answer.expect_err("nothing good came"), sent)
+}
+
+/// Columns are collected before the first row: those of a server that never comes to their end are broken off by
+/// their size, and one that says how many there will be does not have room made for them.
+#[tokio::test]
+async fn a_mysql_server_that_sends_without_end_is_broken_off() {
+    let column = |_| {
+        let name = [&b"\xfc\x60\xea"[..], &[b'x'; 60_000]].concat();
+        [&b"\x03def\0\0\0"[..], &name, b"\0\x0c\x21\0\xff\0\0\0\xfd\0\0\0\0\0"].concat()
+    };
+    let (failure, sent) = hostile_mysql(b"\xfc\xff\xff".to_vec(), column).await;
+    assert_eq!((failure.code.as_str(), failure.retryable), ("too_large", false), "{failure:?}");
+    assert!(sent < 64 * 1024 * 1024, "{sent} bytes went out");
+    // Room for a million times a million columns.
+    let many = [&b"\xfe"[..], &(1_u64 << 40).to_le_bytes()].concat();
+    let (failure, _) = hostile_mysql(many, column).await;
+    assert_eq!((failure.code.as_str(), failure.retryable), ("bad_answer", false), "{failure:?}");
+}
+
 #[tokio::test]
 async fn a_sqlite_file_is_opened_by_the_name_that_was_allowed_and_reaches_no_other() {
     let folder = tempfile::tempdir().expect("a folder");

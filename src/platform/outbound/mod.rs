@@ -14,6 +14,7 @@
 pub mod address;
 mod http;
 pub mod metered;
+pub mod relay;
 mod resolver;
 mod tls;
 
@@ -23,7 +24,6 @@ use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
 use rustls::ClientConfig;
-use rustls::pki_types::CertificateDer;
 use tokio::net::TcpStream;
 use url::Url;
 
@@ -188,7 +188,6 @@ pub struct Outbound {
 struct Inner {
     rules: Arc<Rules>,
     tls: Arc<ClientConfig>,
-    trusted: Vec<CertificateDer<'static>>,
     extra_ca_pem: Option<Vec<u8>>,
     clients: http::Clients,
 }
@@ -218,7 +217,7 @@ impl Outbound {
     }
 
     fn with_names(settings: OutboundSettings, names: resolver::Names) -> Result<Self, Problem> {
-        let (tls, trusted) = tls::client_config(settings.extra_ca_pem.as_deref())?;
+        let tls = tls::client_config(settings.extra_ca_pem.as_deref())?;
         let rules = Arc::new(Rules {
             allow_loopback: settings.allow_loopback,
             listeners: RwLock::new(Vec::new()),
@@ -228,7 +227,6 @@ impl Outbound {
             inner: Arc::new(Inner {
                 rules,
                 tls: Arc::new(tls),
-                trusted,
                 extra_ca_pem: settings.extra_ca_pem,
                 clients: http::Clients::default(),
             }),
@@ -243,11 +241,6 @@ impl Outbound {
     /// The TLS settings of every outbound connection, the private CA included.
     pub fn tls(&self) -> Arc<ClientConfig> {
         self.inner.tls.clone()
-    }
-
-    /// The certificates that [`Outbound::tls`] trusts, for a library that cannot take it.
-    pub fn trusted(&self) -> impl Iterator<Item = &[u8]> {
-        self.inner.trusted.iter().map(AsRef::as_ref)
     }
 
     /// The private CA in PEM, for a library that cannot take [`Outbound::tls`].

@@ -8,21 +8,18 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::base::problem::Problem;
 
-/// The settings, TLS 1.2 and 1.3 by ring, and the certificates that they trust.
-pub(super) fn client_config(
-    extra_ca_pem: Option<&[u8]>,
-) -> Result<(ClientConfig, Vec<CertificateDer<'static>>), Problem> {
-    let (mut roots, mut trusted) = (RootCertStore::empty(), Vec::new());
+/// The settings: TLS 1.2 and 1.3 by ring.
+pub(super) fn client_config(extra_ca_pem: Option<&[u8]>) -> Result<ClientConfig, Problem> {
+    let mut roots = RootCertStore::empty();
     let native = rustls_native_certs::load_native_certs();
     for error in &native.errors {
         tracing::warn!(%error, "a trusted certificate of this machine could not be read");
     }
     // One that cannot be used is no reason to trust none.
-    trusted.extend(native.certs.into_iter().filter(|c| roots.add(c.clone()).is_ok()));
+    roots.add_parsable_certificates(native.certs);
     if let Some(pem) = extra_ca_pem {
         for certificate in extra_certificates(pem)? {
-            roots.add(certificate.clone()).map_err(|e| bad_ca(&e.to_string()))?;
-            trusted.push(certificate);
+            roots.add(certificate).map_err(|e| bad_ca(&e.to_string()))?;
         }
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -31,7 +28,7 @@ pub(super) fn client_config(
         .map_err(Problem::internal)?
         .with_root_certificates(roots)
         .with_no_client_auth();
-    Ok((config, trusted))
+    Ok(config)
 }
 
 fn extra_certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Problem> {

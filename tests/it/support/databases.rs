@@ -71,7 +71,17 @@ impl Database {
 
     /// MariaDB, without TLS.
     pub async fn mariadb() -> Self {
+        Self::mariadb_with(false).await
+    }
+
+    /// MariaDB, with TLS by a certificate of a private CA for `localhost`.
+    pub async fn mariadb_tls() -> Self {
+        Self::mariadb_with(true).await
+    }
+
+    async fn mariadb_with(tls: bool) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        let ca_pem = tls.then(|| authority::write_certificates(folder.path()));
         let data = folder.path().join("data");
         fs::create_dir(&data).expect("a folder");
         let read = |name: &str| {
@@ -96,7 +106,13 @@ impl Database {
         let boot = begin().arg("--bootstrap").stdin(Stdio::piped()).stderr(log("boot.log")).spawn();
         feed(boot.expect("mariadbd starts (Debian package mariadb-server-core)"), &setup);
         let port = free_port();
+        let certificate = |option: &str, name: &str| format!("--{option}={}", folder.path().join(name).display());
+        let security = match tls {
+            true => vec![certificate("ssl-cert", "server.pem"), certificate("ssl-key", "server.key")],
+            false => vec!["--skip-ssl".to_owned()],
+        };
         let child = begin()
+            .args(security)
             .args(["--port", &port.to_string(), "--bind-address=127.0.0.1", "--skip-name-resolve"])
             .arg(format!("--socket={}", folder.path().join("socket").display()))
             .arg(format!("--pid-file={}", folder.path().join("pid").display()))
@@ -104,7 +120,7 @@ impl Database {
             .spawn()
             .expect("mariadbd starts");
         let url = format!("mysql://localhost:{port}/hr");
-        let mut server = Self { child, url, ca_pem: None, _folder: folder };
+        let mut server = Self { child, url, ca_pem, _folder: folder };
         server.wait(port).await;
         server
     }

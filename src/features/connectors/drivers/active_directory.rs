@@ -42,7 +42,7 @@ impl Session {
         match found.1.rc {
             0 => {}
             NO_SUCH_OBJECT => return Ok(None),
-            _ => return Err(refused("looking for the account", &found.1)),
+            code => return Err(refused("looking for the account", code)),
         }
         let Some(entry) = found.0.into_iter().next() else { return Ok(None) };
         let entry = super::ldap_list::read(entry)?;
@@ -73,7 +73,7 @@ impl Session {
         match result.rc {
             0 => Ok(changed(true)),
             NO_SUCH_ATTRIBUTE => Err(CallFailure::passing("changed_meanwhile", "somebody changed the account at the same time")),
-            _ => Err(refused("changing the account", &result)),
+            code => Err(refused("changing the account", code)),
         }
     }
 
@@ -86,7 +86,7 @@ impl Session {
         let result = self.ldap.with_timeout(self.limit).modify(dn, mods).await.map_err(|e| self.failure(&e))?;
         match result.rc {
             0 => Ok(changed(true)),
-            _ => Err(refused("setting the password", &result)),
+            code => Err(refused("setting the password", code)),
         }
     }
 }

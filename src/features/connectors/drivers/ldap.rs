@@ -5,11 +5,12 @@
 //!   success: repeating is safe, also after an answer that was lost.
 //! - The connection goes to a checked address; the certificate is judged by the name in the settings.
 //! - With `startTls` or `ldaps://` no password is sent before TLS stands.
+//! - What a directory sends is measured before it is read ([`super::ldap_wire`]).
 
 use std::collections::HashSet;
 use std::time::Duration;
 
-use ldap3::{Ldap, LdapConnAsync, LdapConnSettings, LdapError, LdapResult, Mod, Scope, StdStream};
+use ldap3::{Ldap, LdapError, LdapResult, Mod, Scope};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use url::Url;
@@ -19,6 +20,7 @@ use super::super::{
 };
 use super::http::from_outbound;
 use super::ldap_list::{LIST_ENTRIES, LIST_MEMBERS};
+use super::ldap_wire::{Security, Wire};
 use super::{active_directory, check_timeout, command, fault, read_config};
 use crate::base::problem::FieldError;
 use crate::platform::clock::SystemIds;
@@ -83,6 +85,14 @@ impl Config {
         self.url.scheme() == "ldap" && !self.start_tls
     }
 
+    fn security(&self) -> Security {
+        match (self.url.scheme(), self.start_tls) {
+            ("ldaps", _) => Security::Tls,
+            (_, true) => Security::StartTls,
+            (_, false) => Security::Plain,
+        }
+    }
+
     pub(super) fn time_limit(&self) -> Duration {
         Duration::from_secs(self.timeout_seconds.unwrap_or(10))
     }
@@ -136,34 +146,18 @@ impl LdapDriver {
     }
 
     pub(super) async fn open(&self, target: &Target, config: Config, origin: Origin) -> Result<Session, CallFailure> {
-        let limit = config.time_limit();
-        let stream = self.outbound.connect(&origin, limit).await.map_err(from_outbound)?;
-        let stream = stream.into_std().map_err(|e| failure(&origin, limit, &e.into()))?;
-        let settings = LdapConnSettings::new()
-            .set_conn_timeout(limit)
-            .set_config(self.outbound.tls())
-            .set_starttls(config.start_tls)
-            .set_std_stream(StdStream::Tcp(stream));
-        let (connection, mut ldap) = LdapConnAsync::from_url_with_settings(settings, &config.url)
-            .await
-            .map_err(|e| failure(&origin, limit, &e))?;
-        tokio::spawn(async move {
-            if let Err(error) = connection.drive().await {
-                tracing::debug!(%error, "an LDAP connection ended");
-            }
-        });
-        if let Some(bind_dn) = &config.bind_dn {
+        let (limit, most) = (config.time_limit(), target.policy.max_answer_bytes);
+        let (wire, ldap) = Wire::dial(&self.outbound, origin.clone(), config.security(), limit, most).await?;
+        let mut session = Session { ldap, config, origin, limit, wire };
+        if let Some(bind_dn) = session.config.bind_dn.clone() {
             let password = target.secret("password")?;
-            let result = ldap
-                .with_timeout(limit)
-                .simple_bind(bind_dn, password)
-                .await
-                .map_err(|e| failure(&origin, limit, &e))?;
+            let result = session.ldap.with_timeout(limit).simple_bind(&bind_dn, password).await;
+            let result = result.map_err(|e| session.failure(&e))?;
             if result.rc != 0 {
-                return Err(refused("the bind", &result));
+                return Err(refused("the bind", result.rc));
             }
         }
-        Ok(Session { ldap, config, origin, limit })
+        Ok(session)
     }
 
     async fn run(&self, target: &Target, command: &str, params: &Value) -> Result<CallAnswer, CallFailure> {
@@ -299,6 +293,7 @@ pub(super) struct Session {
     pub(super) config: Config,
     origin: Origin,
     pub(super) limit: Duration,
+    wire: Wire,
 }
 
 impl Session {
@@ -353,7 +348,7 @@ impl Session {
         match found.1.rc {
             0 => Ok(!found.0.is_empty()),
             NO_SUCH_OBJECT => Ok(false),
-            _ => Err(refused("looking for the entry", &found.1)),
+            code => Err(refused("looking for the entry", code)),
         }
     }
 
@@ -365,7 +360,7 @@ impl Session {
         match result.rc {
             COMPARE_TRUE => Ok(true),
             COMPARE_FALSE | NO_SUCH_ATTRIBUTE | NO_SUCH_OBJECT => Ok(false),
-            _ => Err(refused("looking for the member", &result)),
+            code => Err(refused("looking for the member", code)),
         }
     }
 
@@ -380,18 +375,20 @@ impl Session {
         match result.rc {
             0 => Ok(changed(true)),
             rc if unchanged.contains(&rc) => Ok(changed(false)),
-            _ => Err(refused(doing, &result)),
+            code => Err(refused(doing, code)),
         }
     }
 
+    /// There was no answer.
     pub(super) fn failure(&self, error: &LdapError) -> CallFailure {
-        failure(&self.origin, self.limit, error)
+        self.wire.failure().unwrap_or_else(|| failure(&self.origin, self.limit, error))
     }
 
     pub(super) async fn close(mut self) {
         if let Err(error) = self.ldap.unbind().await {
             tracing::debug!(%error, "an LDAP connection was not closed in order");
         }
+        self.wire.close();
     }
 }
 
@@ -400,8 +397,8 @@ pub(super) fn changed(changed: bool) -> Value {
 }
 
 /// The server answered, and the answer is no.
-pub(super) fn refused(doing: &str, result: &LdapResult) -> CallFailure {
-    let why = match result.rc {
+pub(super) fn refused(doing: &str, code: u32) -> CallFailure {
+    let why = match code {
         10 => "it refers to another server, which is not followed",
         13 => "it wants an encrypted connection; use ldaps:// or startTls",
         17 => "it knows no such attribute",
@@ -417,32 +414,20 @@ pub(super) fn refused(doing: &str, result: &LdapResult) -> CallFailure {
         66 => "the entry has entries below it",
         _ => "see the code",
     };
-    let passing = matches!(result.rc, 3 | 51 | 52);
+    let passing = matches!(code, 3 | 51 | 52);
     CallFailure {
         message: format!("the directory refused {doing}: {why}"),
-        code: format!("ldap_{}", result.rc),
+        code: format!("ldap_{code}"),
         retryable: passing,
     }
 }
 
-/// There was no answer.
 fn failure(origin: &Origin, limit: Duration, error: &LdapError) -> CallFailure {
     let host = &origin.host;
     match error {
         LdapError::Timeout { .. } => {
             CallFailure::passing("timeout", format!("{host} did not answer within {} s", limit.as_secs()))
         }
-        LdapError::Io { source } => match source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(tls) => CallFailure::lasting("tls", format!("the TLS connection to {host} failed: {tls}")),
-            None => CallFailure::passing("broken", format!("the connection to {host} failed: {}", source.kind())),
-        },
-        LdapError::Rustls { source } => {
-            CallFailure::lasting("tls", format!("the TLS connection to {host} failed: {source}"))
-        }
-        LdapError::DNSName { .. } => {
-            CallFailure::lasting("tls", format!("{host} is no name that a certificate can have; use a host name"))
-        }
-        LdapError::LdapResult { result } => refused("StartTLS", result),
         LdapError::FilterParsing => CallFailure::param("filter", "is no LDAP filter, such as (objectClass=person)"),
         LdapError::AddNoValues => CallFailure::param("attributes", "expected at least one value each"),
         _ => CallFailure::passing("broken", format!("the connection to {host} ended early")),

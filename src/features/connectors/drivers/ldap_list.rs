@@ -119,7 +119,7 @@ fn check(result: &LdapResult, doing: &str) -> Result<(), CallFailure> {
         0 if result.refs.is_empty() => Ok(()),
         0 => Err(CallFailure::incomplete("the directory refers to another server for a part of it; narrow baseDn")),
         SIZE_LIMIT_EXCEEDED => Err(CallFailure::incomplete("the directory stopped at its size limit")),
-        _ => Err(refused(doing, result)),
+        code => Err(refused(doing, code)),
     }
 }
 

@@ -7,6 +7,7 @@ pub mod http;
 mod http_list;
 pub mod ldap;
 mod ldap_list;
+mod ldap_wire;
 mod plain;
 pub mod scim;
 pub mod sql;

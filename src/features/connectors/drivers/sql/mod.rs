@@ -7,8 +7,10 @@
 //! - A database server is reached through the one door out, with TLS unless the settings say otherwise; a
 //!   file only under the name by which whoever started Tenure allowed it.
 //! - A result with more rows than allowed is a failure, never a part of it.
+//! - A server that sends more bytes than a result may have is broken off, whatever it calls them.
 
 mod mysql;
+mod mysql_wire;
 mod postgres;
 mod sqlite;
 mod statement;
@@ -50,6 +52,9 @@ pub const SECRETS: &[&str] = &["password"];
 
 /// The most rows unless the settings say otherwise.
 const MAX_ROWS: usize = 10_000;
+/// Bytes from a server beside the rows: greetings, and how the columns are called. Rows themselves are at most
+/// twice as long on the wire as they count.
+const TALK: usize = 64 * 1024;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -1,40 +1,68 @@
 //! MySQL and MariaDB.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use mysql_async::prelude::Queryable as _;
-use mysql_async::{Conn, DriverError, Error, IoError, OptsBuilder, Params, Row, SslOpts, TlsError, Value as Cell};
+use mysql_async::{Conn, DriverError, Error, IoError, OptsBuilder, Params, Row, Value as Cell};
 use serde_json::{Map, Value};
 
 use super::super::super::CallFailure;
-use super::super::http::from_outbound;
+use super::mysql_wire::{Fault, Place, Wire};
 use super::{Outcome, Server, Work};
-use crate::platform::outbound::Loopback;
+use crate::platform::outbound::metered::TooMuch;
 
 pub(super) async fn run(server: &Server<'_>, work: Work) -> Result<Outcome, CallFailure> {
-    // The library connects by itself, to the addresses that were checked and to no others.
-    let addresses = server.outbound.addresses(server.origin, Loopback::AsSet).await.map_err(from_outbound)?;
-    let addresses: Vec<IpAddr> = addresses.into_iter().map(|a| a.ip()).collect();
-    let roots = server.outbound.trusted().map(|der| der.to_vec().into()).collect();
-    let tls = server.tls.then(|| SslOpts::default().with_disable_built_in_roots(true).with_root_certs(roots));
+    let most = work.max_bytes;
+    let wire = Wire::dial(server, &work).await?;
+    let outcome = ask(server, wire.place(), work).await;
+    match (outcome, wire.broke()) {
+        // What the library finds is a connection that ended.
+        (Err(failed), Some(why)) => Err(broken(server, most, why).unwrap_or(failed)),
+        (outcome, _) => {
+            wire.close();
+            outcome
+        }
+    }
+}
+
+async fn ask(server: &Server<'_>, place: &Place, work: Work) -> Result<Outcome, CallFailure> {
+    let (port, socket) = match place {
+        Place::Port(port) => (*port, None),
+        Place::Socket(name) => (server.origin.port, Some(name.clone())),
+    };
     let options = OptsBuilder::default()
         .ip_or_hostname(server.origin.host.clone())
-        .resolved_ips(Some(addresses))
-        .tcp_port(server.origin.port)
+        .resolved_ips(Some(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)]))
+        .tcp_port(port)
+        .socket(socket)
         .user(Some(server.user))
         .pass(Some(server.password))
         .db_name(Some(server.database))
-        // It would leave the checked addresses for a socket file of this machine.
+        // It would leave the way that it is led for a socket file that the server names.
         .prefer_socket(false)
         .stmt_cache_size(0_usize)
-        .max_allowed_packet(Some(work.max_bytes.max(64 * 1024)))
-        .ssl_opts(tls);
+        .max_allowed_packet(Some(work.max_bytes.max(64 * 1024)));
     let mut connection = Conn::new(options).await.map_err(|e| failure(server, &e))?;
     let outcome = carry_out(server, &mut connection, work).await;
     if let Err(error) = connection.disconnect().await {
         tracing::debug!(%error, "a connection to a database was not closed in order");
     }
     outcome
+}
+
+/// Why the way to the server broke, when that tells more than that it did.
+fn broken(server: &Server<'_>, most: usize, error: &std::io::Error) -> Option<CallFailure> {
+    if TooMuch::is_in(error) {
+        return Some(super::too_large(most));
+    }
+    let inner = error.get_ref()?;
+    if let Some(tls) = inner.downcast_ref::<rustls::Error>() {
+        return Some(server.untrusted(tls));
+    }
+    inner.downcast_ref::<Fault>().map(|fault| match fault {
+        Fault::NoTls => server.untrusted(fault),
+        Fault::Packet => CallFailure::bad_answer(fault),
+    })
 }
 
 async fn carry_out(server: &Server<'_>, connection: &mut Conn, work: Work) -> Result<Outcome, CallFailure> {
@@ -105,17 +133,7 @@ fn failure(server: &Server<'_>, error: &Error) -> CallFailure {
             let passing = matches!(said.code, 1040 | 1053 | 1205 | 1213 | 1290 | 1836);
             server.refused(&said.code.to_string(), &said.message, passing)
         }
-        Error::Io(IoError::Tls(TlsError::Tls(tls))) => server.untrusted(tls),
-        Error::Io(IoError::Tls(_)) => server.untrusted("the host of the settings is no name that a certificate can have"),
-        Error::Io(IoError::Io(io)) => match io.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()) {
-            Some(tls) => server.untrusted(tls),
-            None if io.kind() == std::io::ErrorKind::ConnectionRefused => CallFailure::passing(
-                "unreachable",
-                format!("{}:{} cannot be reached: {}", server.origin.host, server.origin.port, io.kind()),
-            ),
-            None => server.broken(io.kind()),
-        },
-        Error::Driver(DriverError::NoClientSslFlagFromServer) => server.untrusted("the server does not offer TLS"),
+        Error::Io(IoError::Io(io)) => server.broken(io.kind()),
         Error::Driver(DriverError::ConnectionClosed) => server.broken("it was closed"),
         _ => CallFailure::lasting("sql_failed", "the statement could not be run; see that its parameters fit"),
     }

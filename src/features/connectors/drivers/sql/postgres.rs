@@ -18,16 +18,12 @@ use tokio_postgres::{Client, Config, Row};
 
 use super::super::super::CallFailure;
 use super::super::http::from_outbound;
-use super::{Outcome, Server, Work};
+use super::{Outcome, Server, TALK, Work};
 use crate::platform::outbound::metered::{Metered, TooMuch};
 
 /// The connection, under TLS or not: a message is read whole, so its size is limited below.
 type Wire = Metered<TcpStream>;
 type BoxError = Box<dyn std::error::Error + Sync + Send>;
-
-/// Bytes beside the rows: greetings, and how the columns are called. Rows themselves are at most twice as long
-/// on the wire as they count.
-const TALK: usize = 64 * 1024;
 
 pub(super) async fn run(server: &Server<'_>, work: Work) -> Result<Outcome, CallFailure> {
     let stream = server.outbound.connect(server.origin, work.limit).await.map_err(from_outbound)?;
