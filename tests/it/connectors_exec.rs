@@ -31,6 +31,8 @@ case "$1" in
   flood) yes x ;;
   chatty) yes warning | head -c 1000000 >&2; printf '{}' ;;
   children) sleep 60 & echo $! > "$2"; wait ;;
+  away) setsid sleep 60 >/dev/null 2>&1 & echo $! > "$2"; wait ;;
+  daemon) setsid sh -c 'echo $$ > "$0"; exec sleep 60' "$2" & while [ ! -s "$2" ]; do :; done; printf '{}' ;;
   orphan) sleep 60 & echo $! > "$2"; printf '{}' ;;
 esac
 "#;
@@ -77,7 +79,7 @@ async fn a_program_gets_json_and_gives_json_and_sees_nothing_else() {
     let got = shop.run(json!(["args", odd.replace('\\', "")])).await.expect("run");
     assert_eq!(got, json!([odd.replace('\\', ""), "2"]));
     let seen = shop.run(json!(["env"])).await.expect("run");
-    assert_eq!(seen["env"], "LANG PATH PWD ", "{seen}");
+    assert_eq!(seen["env"], "LANG PATH PWD TENURE_CALL ", "{seen}");
 
     let check = |word: &str| json!({ "arguments": [word] });
     let present = shop.bench.call(&shop.id, "check", &check("present")).await;
@@ -115,7 +117,8 @@ async fn a_program_that_fails_says_why_and_not_the_secret() {
 #[tokio::test]
 async fn a_program_ends_with_its_children() {
     let shop = Shop::open(json!({ "program": "badges", "timeoutSeconds": 1 })).await;
-    for (word, ends_well) in [("children", false), ("orphan", true)] {
+    // Away and as a daemon they have a session and a group of their own.
+    for (word, ends_well) in [("children", false), ("orphan", true), ("away", false), ("daemon", true)] {
         let file = shop.folder.path().join(word).display().to_string();
         let answer = tokio::time::timeout(Duration::from_secs(5), shop.run(json!([word, file]))).await.expect("ends");
         match answer {

@@ -4,7 +4,8 @@
 //! - Only a program in `CONNECTOR_EXEC_PROGRAMS` is run; nothing inside Tenure adds one.
 //! - There is no shell: arguments are a list, and what a call brings comes as JSON on standard input. The
 //!   secret does as well, so that no list of processes shows it.
-//! - A program sees nothing of Tenure's environment, and its children end with it.
+//! - A program sees nothing of Tenure's environment, and its children end with it, in whatever group they are by
+//!   then ([`super::exec_strays`]).
 //! - Output that is too large, no JSON, or of the wrong form is a failure.
 
 use std::collections::BTreeMap;
@@ -22,8 +23,10 @@ use tokio::process::{Child, Command};
 use super::super::{
     CallAnswer, CallFailure, CallFuture, CommandSpec, Driver, Found, ListFuture, ListPage, ListRequest, ParamSpec, Target,
 };
-use super::{check_timeout, command, fault, listing, param, read_config};
+use super::{check_timeout, command, exec_strays, fault, listing, param, read_config};
+use crate::base::id::Ids;
 use crate::base::problem::FieldError;
+use crate::platform::clock::SystemIds;
 
 const ARGUMENTS: ParamSpec = param("arguments", "array", false, "texts; each is one argument of the program");
 const INPUT: ParamSpec = param("input", "any", false, "what the program gets as `input` on its standard input");
@@ -123,7 +126,7 @@ impl ExecDriver {
         }
         let text = Value::Object(input).to_string().into_bytes();
         let arguments = config.arguments.iter().chain(more);
-        let running = Running::start(path, arguments)?;
+        let running = Running::start(path, arguments, &SystemIds)?;
         let limit = Duration::from_secs(config.timeout_seconds.unwrap_or(10));
         let ended = tokio::time::timeout(limit, running.finish(text, target.policy.max_answer_bytes)).await;
         let ended = ended.map_err(|_| {
@@ -218,13 +221,17 @@ struct Running {
 
 /// The processes that a program started, itself included; none once they were ended, because the number of
 /// a group is given to others afterwards.
-struct Group(Mutex<Option<Pid>>);
+struct Group {
+    leader: Mutex<Option<Pid>>,
+    mark: String,
+}
 
 impl Group {
     fn end(&self) {
-        if let Some(leader) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(leader) = self.leader.lock().unwrap_or_else(PoisonError::into_inner).take() {
             // None may be left, which is what is wanted.
             let _ = kill_process_group(leader, Signal::KILL);
+            exec_strays::end(self.mark.clone());
         }
     }
 }
@@ -243,12 +250,18 @@ struct Ended {
 }
 
 impl Running {
-    fn start<'a>(path: &Path, arguments: impl Iterator<Item = &'a String>) -> Result<Self, CallFailure> {
+    fn start<'a>(
+        path: &Path,
+        arguments: impl Iterator<Item = &'a String>,
+        ids: &dyn Ids,
+    ) -> Result<Self, CallFailure> {
+        let mark = format!("{:032x}", ids.next_random());
         let child = Command::new(path)
             .args(arguments)
             .env_clear()
             .env("PATH", "/usr/local/bin:/usr/bin:/bin")
             .env("LANG", "C.UTF-8")
+            .env(exec_strays::VARIABLE, &mark)
             .current_dir("/")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -258,7 +271,7 @@ impl Running {
             .spawn()
             .map_err(|e| CallFailure::lasting("cannot_run", format!("the program cannot be run: {}", e.kind())))?;
         let leader = child.id().and_then(|id| i32::try_from(id).ok()).and_then(Pid::from_raw);
-        Ok(Self { child, group: Group(Mutex::new(leader)) })
+        Ok(Self { child, group: Group { leader: Mutex::new(leader), mark } })
     }
 
     async fn finish(mut self, input: Vec<u8>, most: usize) -> Result<Ended, CallFailure> {
@@ -350,12 +363,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_group_is_ended_once_because_its_number_is_given_to_others() {
-        let running = Running::start(Path::new("/bin/sleep"), [&"60".to_owned()].into_iter()).expect("it runs");
+        let running = Running::start(Path::new("/bin/sleep"), [&"60".to_owned()].into_iter(), &SystemIds).expect("it runs");
         let Running { mut child, group } = running;
-        assert!(group.0.lock().unwrap().is_some());
+        assert!(group.leader.lock().unwrap().is_some());
         group.end();
         assert!(!child.wait().await.expect("ended").success());
-        assert_eq!(*group.0.lock().unwrap(), None);
+        assert_eq!(*group.leader.lock().unwrap(), None);
     }
 
     #[test]

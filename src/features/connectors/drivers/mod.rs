@@ -3,6 +3,7 @@
 mod active_directory;
 pub mod directory;
 pub mod exec;
+mod exec_strays;
 pub mod http;
 mod http_list;
 pub mod ldap;
