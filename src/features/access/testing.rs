@@ -1,6 +1,6 @@
 //! What the tests of access share: a store, people, roles, a connected system that can be made to fail.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -31,6 +31,8 @@ pub struct FakeSystem {
     members: Mutex<BTreeSet<String>>,
     pub broken: Mutex<bool>,
     pub changes: Mutex<Vec<String>>,
+    /// Until when each member was last said to stay.
+    pub ends: Mutex<BTreeMap<String, Value>>,
     /// When set, `add` tells that it was reached, then waits for a permit.
     pub gate: Mutex<Option<Arc<Gate>>>,
 }
@@ -53,6 +55,9 @@ impl Calls for FakeSystem {
                 gate.go.acquire().await.unwrap().forget();
             }
             let member = call.params["account"].as_str().unwrap().to_owned();
+            if let Some(until) = call.params.get("until").filter(|_| call.command == "add") {
+                self.ends.lock().unwrap().insert(member.clone(), until.clone());
+            }
             let mut members = self.members.lock().unwrap();
             match call.command.as_str() {
                 "has" => return Ok(json!({ "present": members.contains(&member) })),
@@ -152,12 +157,22 @@ impl Bench {
     }
 
     pub async fn entitlement(&self) -> EntitlementId {
+        self.entitlement_by(call("add")).await
+    }
+
+    /// One whose command says until when.
+    pub async fn entitlement_until(&self) -> EntitlementId {
+        let params = json!({ "account": "{{ person.attributes.uid }}", "until": "{{ assignment.expiresAt }}" });
+        self.entitlement_by(Call { command: "add".to_owned(), params }).await
+    }
+
+    async fn entitlement_by(&self, provision: Call) -> EntitlementId {
         let connector = self.connector.clone();
         self.write(move |tx| {
             let new = NewEntitlement {
                 name: "Project group".into(),
                 connector_id: connector.clone(),
-                provision: call("add"),
+                provision: provision.clone(),
                 deprovision: call("remove"),
                 check: Some(call("has")),
                 list: None,

@@ -68,6 +68,8 @@ const CHANGES: Record<string, [text: string, Tone, Glyph]> = {
   'grant.deprovisioned': ['Taken away', 'idle', 'dash'],
   'grant.failed': ['The system did not do it', 'bad', 'cross'],
   'grant.missing': ['The system lost it', 'warn', 'warning'],
+  'grant.lasts_longer': ['The system is told that it lasts longer', 'info', 'half'],
+  'grant.end_not_told': ['The system could not be told that it lasts longer', 'warn', 'warning'],
   'grant.still_there': ['The system still has it', 'warn', 'warning'],
 };
 

@@ -195,6 +195,7 @@ pub fn revoke(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, reason: EndReason)
 }
 
 /// Lets a live assignment last longer; from the old end to the new one nothing is taken away and given again.
+/// Connected systems that were told the old end are told the new one.
 pub fn extend(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, until: Timestamp, reason: &str) -> Result<(), Problem> {
     let mut assignment = store::get_assignment(tx, id)?;
     if !assignment.state.is_live() {
@@ -214,6 +215,7 @@ pub fn extend(tx: &Tx<'_>, by: &Principal, id: &AssignmentId, until: Timestamp, 
     store::update_end(tx, id, until)?;
     reminders::ops::set(tx, Ending::Assignment, id.as_str(), assignment.starts_at, Some(until))?;
     record(tx, by, "role.extended", &assignment, Some(reason.to_owned()), Some(before), state_of(&assignment))?;
+    grants::ops::tell_later_end(tx, by, id, end)?;
     enqueue(tx, JobDraft::at(names::END_ASSIGNMENT, json!({ "assignmentId": id }), until)).map(drop)
 }
 

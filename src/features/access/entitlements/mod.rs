@@ -7,6 +7,8 @@
 //!   would otherwise mean different things in the connected system.
 //! - How one asks who has it may change at any time: it gives and takes nothing. Grants are then asked
 //!   anew what their account is called.
+//! - Commands that say until when access lasts say the last end of all assignments that give it; whoever was told
+//!   an earlier one is told again.
 //! - A retired entitlement is not given any more; who holds it keeps it until the end of the assignment.
 //!
 //! # Not here
@@ -25,6 +27,7 @@ use serde_json::Value;
 
 use crate::base::id::{ConnectorId, EntitlementId};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::features::connectors::{Connectors, ListFuture, ListRequest};
 
 super::states! {
@@ -166,6 +169,19 @@ pub struct RenderedCalls {
     /// What the person is called in the list of those who have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub list_key: Option<String>,
+    /// The end that they carry, where they may carry one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub carried: Option<Carried>,
+    /// Whether what gives it goes out although it is there: it was given with an earlier end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gives_again: bool,
+}
+
+/// Until when access lasts, as the calls that give it say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Carried {
+    /// Absent when it has no end.
+    pub until: Option<Timestamp>,
 }
 
 /// The future of a call: the command's output.

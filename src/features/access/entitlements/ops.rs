@@ -189,7 +189,26 @@ pub fn render(entitlement: &Entitlement, context: &Value) -> Result<RenderedCall
         deprovision: one("deprovision", &entitlement.deprovision)?,
         check: entitlement.check.as_ref().map(|c| one("check", c)).transpose()?,
         list_key: entitlement.list.as_ref().map(|list| render_key(&entitlement.name, list, &with_call)).transpose()?,
+        carried: None,
+        gives_again: false,
     })
+}
+
+/// `made` with `after` in every place where that differs from `before`, and nothing else changed; nothing when
+/// such a place has neither of the two.
+pub fn put_in(made: &Value, before: &Value, after: &Value) -> Option<Value> {
+    if before == after {
+        return Some(made.clone());
+    }
+    match (made, before, after) {
+        (Value::Object(m), Value::Object(b), Value::Object(a)) if m.len() == b.len() && b.len() == a.len() => {
+            m.iter().map(|(name, made)| Some((name.clone(), put_in(made, b.get(name)?, a.get(name)?)?))).collect()
+        }
+        (Value::Array(m), Value::Array(b), Value::Array(a)) if m.len() == b.len() && b.len() == a.len() => {
+            m.iter().zip(b).zip(a).map(|((made, before), after)| put_in(made, before, after)).collect()
+        }
+        _ => (made == before).then(|| after.clone()),
+    }
 }
 
 /// What the person of `context` is called in the list of those who have an entitlement.
@@ -249,4 +268,23 @@ fn call_faults(field: &str, call: &Call) -> Vec<FieldError> {
 
 fn fault(field: &str, message: impl Into<String>) -> FieldError {
     FieldError { field: field.to_owned(), message: message.into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_differs_is_put_in_and_what_is_neither_is_told() {
+        let before = json!({ "account": "grace", "until": "june", "all": [1, "until june"] });
+        let after = json!({ "account": "grace", "until": "july", "all": [1, "until july"] });
+        let made = json!({ "account": "ada", "until": "june", "all": [2, "until june"] });
+        assert_eq!(put_in(&made, &before, &after), Some(json!({ "account": "ada", "until": "july", "all": [2, "until july"] })));
+        assert_eq!(put_in(&made, &before, &before), Some(made.clone()));
+        for neither in [json!({ "account": "ada", "until": "may", "all": [1, "until june"] }), json!({ "account": "ada" }), json!("june")] {
+            assert_eq!(put_in(&neither, &before, &after), None, "{neither}");
+        }
+        // A whole object stands where a text stood.
+        assert_eq!(put_in(&json!(null), &json!(null), &json!({ "end": 1 })), Some(json!({ "end": 1 })));
+    }
 }

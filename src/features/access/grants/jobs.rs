@@ -91,9 +91,10 @@ impl CarryGrant {
         Err(obstacle.problem)
     }
 
-    /// Makes the connected system stand as wanted. No transaction is open.
+    /// Makes the connected system stand as wanted. What stands so is left, unless it was given with an earlier end.
+    /// No transaction is open.
     async fn reach(&self, work: &Work) -> Result<(), Obstacle> {
-        if self.stands(work).await? == Some(true) {
+        if !work.is_again() && self.stands(work).await? == Some(true) {
             return Ok(());
         }
         self.calls.call(&work.calls.connector_id, work.act(), &work.key()).await?;

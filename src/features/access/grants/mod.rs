@@ -6,14 +6,18 @@
 //! - An entitlement is taken away only when no other live assignment of the person needs it.
 //! - Calls for one entitlement of one person never overlap ([`ops::begin`]).
 //! - Nothing is given to an account while a job removes it, and the other way round ([`ops::claim_account`]).
+//! - A connected system that was told until when access lasts is told a later end ([`ends`]).
 //! - `provisioned` and `deprovisioned` follow a read-back by the check command where there is one.
 //!
 //! # Not here
 //! When an assignment begins and ends ([`super::assignments`]).
 
+mod ends;
 pub mod jobs;
 pub mod ops;
 pub mod store;
+#[cfg(test)]
+mod tests;
 
 use serde::Serialize;
 
@@ -129,6 +133,11 @@ impl Work {
             Wanted::Present => &self.calls.provision,
             Wanted::Absent => &self.calls.deprovision,
         }
+    }
+
+    /// Whether it has to be done although it stands as wanted.
+    pub fn is_again(&self) -> bool {
+        self.wanted == Wanted::Present && self.calls.gives_again
     }
 
     /// The same for each try of this intention, another for the next one.

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::ends::{Later, first_calls, later_calls};
 use super::{GrantRow, GrantState, Wanted, Work, store};
 use crate::base::access::Principal;
 use crate::base::id::{AssignmentId, EntitlementId, GrantId, JobId, PersonId};
@@ -128,8 +129,11 @@ pub fn begin(tx: &Tx<'_>, by: &Principal, job: &JobId, id: &GrantId, wanted: Wan
     let calls = match (wanted, grant.calls.clone()) {
         (Wanted::Absent, Some(calls)) => calls,
         (Wanted::Absent, None) => return Err(Problem::internal(format!("grant {id} is to be taken away but was never given"))),
-        (Wanted::Present, Some(calls)) => calls,
-        (Wanted::Present, None) => match render(tx, &grant) {
+        (Wanted::Present, Some(calls)) => match later_calls(tx, &grant, None)? {
+            Later::Calls(calls) => *calls,
+            Later::Nothing | Later::Unclear => calls,
+        },
+        (Wanted::Present, None) => match first_calls(tx, &grant) {
             Ok(calls) => calls,
             Err(why @ Problem::Invalid { .. }) => return Ok(Begin::Cannot { generation, why }),
             Err(other) => return Err(other),
@@ -166,6 +170,9 @@ pub fn confirm(tx: &Tx<'_>, by: &Principal, work: &Work) -> Result<(), Problem> 
     };
     grant.last_error = None;
     grant.confirmed_at = Some(tx.now());
+    if let Some(calls) = &mut grant.calls {
+        calls.gives_again = false;
+    }
     store::update_grant(tx, &grant)?;
     record(tx, by, action, &grant, None, before)?;
     settle(tx, by, &grant.assignment_id)
@@ -252,7 +259,7 @@ pub fn claim_account(tx: &Tx<'_>, entitlement: &EntitlementId, account: &str, jo
 
 /// What the account of a grant will be called once its calls are rendered.
 pub fn account_of(tx: &Tx<'_>, grant: &GrantRow) -> Result<Option<String>, Problem> {
-    account_in(tx, &grant.entitlement_id, &render(tx, grant)?)
+    account_in(tx, &grant.entitlement_id, &first_calls(tx, grant)?)
 }
 
 /// Asks a page of grants what their account is called; false when there are no more.
@@ -267,7 +274,12 @@ pub fn name_accounts(tx: &Tx<'_>, entitlement: &EntitlementId, limit: u32) -> Re
     let page = store::list_unnamed(tx, &entitlement.id, limit)?;
     for grant in &page {
         let made = json!(grant.calls.as_ref().map(|c| &c.provision));
-        let mut context = context_of(tx, grant)?;
+        let carried = grant.calls.as_ref().and_then(|calls| calls.carried);
+        let until = match carried {
+            Some(carried) => carried.until,
+            None => get_assignment(tx, &grant.assignment_id)?.expires_at,
+        };
+        let mut context = context_of(tx, grant, until)?;
         let now = entitlements::ops::render(&entitlement, &context);
         context["provision"] = made.clone();
         let key = entitlements::ops::render_key(&entitlement.name, list, &context).ok();
@@ -277,6 +289,30 @@ pub fn name_accounts(tx: &Tx<'_>, entitlement: &EntitlementId, limit: u32) -> Re
         store::set_account(tx, &grant.id, &account.unwrap_or_default())?;
     }
     Ok(page.len() == limit as usize)
+}
+
+/// Why a later end cannot be told.
+const END_NOT_TOLD: &str = "The connected system was told an earlier end, and the details of the person changed since, \
+so that the later one cannot be put into the command that was run. Tell it there by hand.";
+
+/// Tells connected systems the later end of an assignment that lasted until `before`, where they were told an end.
+pub fn tell_later_end(tx: &Tx<'_>, by: &Principal, assignment: &AssignmentId, before: Timestamp) -> Result<(), Problem> {
+    for mut grant in store::list_rows(tx, assignment)?.into_iter().filter(|g| g.wanted == Wanted::Present) {
+        match later_calls(tx, &grant, Some(before))? {
+            Later::Nothing => {}
+            Later::Calls(calls) => {
+                grant.calls = Some(*calls);
+                intend_again(tx, by, grant, GrantState::Pending, "grant.lasts_longer", "it was given with an earlier end")?;
+            }
+            Later::Unclear => {
+                let state = state_of(&grant);
+                grant.last_error = Some(END_NOT_TOLD.to_owned());
+                store::update_grant(tx, &grant)?;
+                record(tx, by, "grant.end_not_told", &grant, grant.last_error.clone(), state)?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Gives again what the connected system lost. False when the grant is not as it was by now.
@@ -341,12 +377,8 @@ fn queue_call(tx: &Tx<'_>, grant: &GrantRow) -> Result<(), Problem> {
     Ok(())
 }
 
-fn render(tx: &Tx<'_>, grant: &GrantRow) -> Result<RenderedCalls, Problem> {
-    entitlements::ops::render(&get_entitlement(tx, &grant.entitlement_id)?, &context_of(tx, grant)?)
-}
-
-/// What the templates of an entitlement are filled from.
-fn context_of(tx: &Tx<'_>, grant: &GrantRow) -> Result<Value, Problem> {
+/// What the templates of an entitlement are filled from, for access that lasts until then.
+pub(super) fn context_of(tx: &Tx<'_>, grant: &GrantRow, until: Option<Timestamp>) -> Result<Value, Problem> {
     let entitlement = get_entitlement(tx, &grant.entitlement_id)?;
     let assignment = get_assignment(tx, &grant.assignment_id)?;
     let person = get_person(tx, &grant.person_id)?;
@@ -356,7 +388,7 @@ fn context_of(tx: &Tx<'_>, grant: &GrantRow) -> Result<Value, Problem> {
         "role": { "id": role.id, "name": role.name, "description": role.description },
         "assignment": {
             "id": assignment.id, "reason": assignment.reason, "runId": assignment.run_id,
-            "startsAt": assignment.starts_at, "expiresAt": assignment.expires_at,
+            "startsAt": assignment.starts_at, "expiresAt": until,
         },
         "entitlement": { "id": entitlement.id, "name": entitlement.name },
         "grant": { "id": grant.id },

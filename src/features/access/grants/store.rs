@@ -3,6 +3,7 @@
 use super::{Grant, GrantRow, GrantState, Wanted};
 use crate::base::id::{AssignmentId, EntitlementId, GrantId, JobId, PersonId};
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::features::access::entitlements::RenderedCalls;
 use crate::params;
 use crate::platform::store::{Json, Row, Tx};
@@ -96,6 +97,18 @@ pub fn has_other_need(tx: &Tx<'_>, grant: &GrantRow) -> Result<bool, Problem> {
                AND (a.state IN ('provisioning', 'active', 'partially_provisioned')
                     OR (a.state = 'scheduled' AND a.starts_at <= ?4))))",
         params![grant.person_id, grant.entitlement_id, grant.id, tx.now(), grant.account],
+    )
+}
+
+/// The other grants of the same entitlement for the same person whose assignments have begun and not ended: the
+/// calls as rendered, and until when the assignment lasts.
+pub fn list_beside(tx: &Tx<'_>, grant: &GrantRow) -> Result<Vec<(Option<RenderedCalls>, Option<Timestamp>)>, Problem> {
+    tx.query(
+        "SELECT g.calls, a.expires_at FROM access_grant g JOIN assignment a ON a.id = g.assignment_id
+         WHERE g.person_id = ?1 AND g.entitlement_id = ?2 AND g.id <> ?3 AND g.wanted = 'present'
+           AND a.state IN ('provisioning', 'active', 'partially_provisioned')",
+        params![grant.person_id, grant.entitlement_id, grant.id],
+        |r| Ok((r.get::<Option<Json<RenderedCalls>>>("calls")?.map(|j| j.0), r.get("expires_at")?)),
     )
 }
 
