@@ -22,6 +22,7 @@ use crate::features::backup;
 use crate::features::checkpoints;
 use crate::features::checkpoints::keep::{Keep, file::Folder};
 use crate::features::checkpoints::service::Checkpoints;
+use crate::features::connectors::jobs::RotateKeys;
 use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
@@ -277,6 +278,7 @@ fn handlers(
         public_url: config.server.public_url.to_string(),
     }));
     all.extend(checkpoints::jobs::handlers(checkpoints.clone(), config.audit.schedule.clone()));
+    all.push(Arc::new(RotateKeys { secrets: connectors.secrets().clone() }));
     all.push(Arc::new(TriggerWorkflow));
     all.extend(clock::jobs::handlers());
     all.extend(lifecycle::jobs());

@@ -236,11 +236,16 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
         }))
         .merge(clock::api::routes(clock::api::ClockApi { store: store.clone() }))
         .merge(schedules::api::routes(schedules::api::SchedulesApi { store: store.clone(), registry: app.registry.clone() }))
-        .merge(workflow::routes(workflow::WorkflowApi {
-            store,
-            four_eyes: started_settings(&app.config).four_eyes,
-            allow_mocks: app.config.app_env == AppEnv::Development,
-        }))
+        .merge(workflow::routes(workflow_api(app)))
+}
+
+fn workflow_api(app: &App) -> workflow::WorkflowApi {
+    workflow::WorkflowApi {
+        store: app.store.clone(),
+        four_eyes: started_settings(&app.config).four_eyes,
+        allow_mocks: app.config.app_env == AppEnv::Development,
+        connectors: app.connectors.clone(),
+    }
 }
 
 fn backing(app: &App) -> Backing {

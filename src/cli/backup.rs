@@ -67,7 +67,8 @@ pub(super) enum KeysCommand {
         out: Option<PathBuf>,
     },
     /// Seal the secrets of connectors anew under the present CONNECTOR_ENCRYPTION_KEY; the one before is
-    /// CONNECTOR_ENCRYPTION_KEY_PREVIOUS. May be stopped and asked for again at any time.
+    /// CONNECTOR_ENCRYPTION_KEY_PREVIOUS. May be stopped and asked for again at any time. While the rule of the second
+    /// person is on, two administrators do it on the page Connectors.
     #[command(after_help = "Example:\n  CONNECTOR_ENCRYPTION_KEY_PREVIOUS_FILE=./old-key tenure keys rotate")]
     Rotate {
         /// Print JSON.

@@ -1,5 +1,7 @@
 //! Nobody opens a way around an approval alone: whatever their role, however they signed in.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tenure::app::demo::story::{ADA, ADMIN, MONA, PASSWORD};
 use tenure::base::access::SystemRole;
@@ -8,7 +10,7 @@ use tenure::platform::store::Tx;
 
 use crate::support::office::{MILO, Office, Who, id_of};
 use crate::support::people::set_up;
-use crate::support::{Server, command, http};
+use crate::support::{Server, command, eventually, http};
 
 /// What stands for access and for the ways to it.
 async fn access(office: &Office) -> Vec<(String, u32)> {
@@ -21,7 +23,7 @@ async fn access(office: &Office) -> Vec<(String, u32)> {
         ("decided approvals".to_owned(), office.read(count("SELECT count(*) FROM approval WHERE state <> 'pending'")).await),
     ];
     for action in ["role.granted", "role.extended", "run.step_skipped", "run.variables_changed", "workflow.published",
-                   "approval.decided", "exception.approved", "setting.changed", "break_glass.used"] {
+                   "approval.decided", "exception.approved", "setting.changed", "break_glass.used", "connector.keys_rotated"] {
         let sql = "SELECT count(*) FROM audit_log WHERE action = ?1";
         found.push((action.to_owned(), office.read(move |tx| tx.scalar(sql, params![action])).await));
     }
@@ -94,6 +96,7 @@ impl World {
              json!({ "expiresAt": "2099-06-01T00:00:00Z", "reason": why })),
             ("rule off", "PUT", "/api/settings/security".to_owned(), json!({ "fourEyes": false })),
             ("rule back", "PUT", "/api/settings/security".to_owned(), json!({ "fourEyes": null })),
+            ("rotate keys", "POST", "/api/connectors/rotate-keys".to_owned(), json!({ "reason": why })),
             ("ask rule off", "POST", "/api/exceptions".to_owned(), json!({ "kind": "four_eyes_off", "reason": why })),
         ];
         if uncertain {
@@ -287,6 +290,49 @@ async fn the_rule_is_switched_off_by_two_and_on_by_one() {
     world.office.running.stop().await;
 }
 
+/// Once somebody else agreed a job seals the secrets anew, in the name of both, and tells both.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_are_rotated_by_two() {
+    let world = world().await;
+    let office = &world.office;
+    let secret = json!({
+        "name": "API", "kind": "http", "config": { "baseUrl": "https://api.example.org", "auth": "bearer" },
+        "secrets": { "token": "hunter2-hunter2" },
+    });
+    office.does(&world.admin, "POST", "/api/connectors", secret).await;
+    let (path, body) = ("/api/connectors/rotate-keys", json!({ "reason": "the old key was seen" }));
+    let (status, alone) = office.ask(&world.admin, "POST", path, body.clone()).await;
+    assert_eq!(status, 409, "there is one administrator only: {alone}");
+    office.add("Iris", "iris@example.org", SystemRole::Admin).await;
+    let (iris, iris_id) = office.sign_in("iris@example.org").await;
+    let (mona, _) = office.sign_in(MONA).await;
+    assert_eq!(office.ask(&world.admin, "POST", path, Value::Null).await.0, 422, "a reason is needed");
+    assert_eq!(office.ask(&Who::Machine, "POST", path, body.clone()).await.0, 403, "a command is nobody in particular");
+    let (status, asked) = office.ask(&world.admin, "POST", path, body.clone()).await;
+    assert_eq!((status, &asked["kind"], &asked["targetId"]), (202, &json!("rotate_keys"), &json!("connectors")), "{asked}");
+    assert_eq!(office.ask(&iris, "POST", path, body).await.0, 409, "it is asked for once at a time");
+    assert_eq!(access(office).await.last(), Some(&("connector.keys_rotated".to_owned(), 0)));
+    let decide = format!("/api/exceptions/{}/decide", id_of(&asked));
+    let agree = json!({ "decision": "approve", "reason": "I saw it, too" });
+    assert_eq!(office.ask(&mona, "POST", &decide, agree.clone()).await.0, 404, "who may not rotate does not see it");
+    assert_eq!(office.ask(&world.admin, "POST", &decide, agree.clone()).await.0, 403, "not by oneself");
+    assert_eq!(office.does(&iris, "POST", &decide, agree).await["state"], "approved");
+    for who in [&world.admin, &iris] {
+        eventually("both are told", Duration::from_secs(10), || async {
+            let told = office.does(who, "GET", "/api/notifications", Value::Null).await;
+            let told = told["items"].to_string();
+            told.contains("1 secrets: 0 sealed anew, 1 under the present key already").then_some(())
+        })
+        .await;
+    }
+    let sql = "SELECT s.state FROM audit_log l JOIN audit_state s ON s.seq = l.seq AND s.part = 'context'
+               WHERE l.action = 'connector.keys_rotated'";
+    let found = office.read(move |tx| tx.query(sql, params![], |r| r.get::<Vec<u8>>("state"))).await;
+    let context = String::from_utf8_lossy(&found[0]).into_owned();
+    assert!(found.len() == 1 && context.contains("\"requestedBy\":\"per") && context.contains(&iris_id), "{context}");
+    world.office.running.stop().await;
+}
+
 /// The glass is broken for oneself, for a few hours, with everybody looking, and reviewed by somebody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn broken_glass_is_short_seen_and_reviewed_by_somebody_else() {
@@ -336,7 +382,7 @@ fn side_doors_have_one_way_in() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut open = vec![root.clone()];
     let mut faults = Vec::new();
-    let rules: [(&str, &[&str]); 8] = [
+    let rules: [(&str, &[&str]); 10] = [
         ("repair::skip(", &["workflow/exceptions/ops.rs"]),
         ("repair::correct(", &["workflow/exceptions/ops.rs"]),
         ("definitions::ops::publish(", &["workflow/exceptions/ops.rs"]),
@@ -346,6 +392,8 @@ fn side_doors_have_one_way_in() {
         ("adoptions::adopt_one(", &["workflow/exceptions/ops.rs"]),
         ("adoptions::begin(", &["workflow/exceptions/ops.rs"]),
         ("assignments::ops::extend(", &["workflow/exceptions/ops.rs"]),
+        ("rotation::begin(", &["workflow/exceptions/ops.rs"]),
+        ("rotation::rotate_keys(", &["workflow/exceptions/rotation/api.rs"]),
         ("Event::Skip {", &["workflow/runs/repair.rs", "workflow/engine/"]),
     ];
     while let Some(dir) = open.pop() {

@@ -33,3 +33,17 @@ test('a connector is added, tested, and shows that it only pretends', async ({ p
   await expect(page.getByText('Its commands are only pretended.')).toBeVisible();
   expect(await faultsOf(page)).toEqual([]);
 });
+
+test('the secrets of connectors are sealed under the present key, and why is asked', async ({ page }) => {
+  await signIn(page, 'admin');
+  await open(page, '/connectors');
+  await page.getByRole('button', { name: 'Rotate keys…' }).click();
+  const dialog = page.getByRole('dialog', { name: 'Seal all secrets under the present key?' });
+  await dialog.getByRole('button', { name: 'Seal them' }).click();
+  await expect(dialog.getByText('Say why.')).toBeVisible();
+  await dialog.getByLabel('Reason').fill('The key was replaced');
+  expect(await faultsOf(page)).toEqual([]);
+  await dialog.getByRole('button', { name: 'Seal them' }).click();
+  await expect(page.getByText(/sealed anew, \d+ under the present key already/)).toBeVisible();
+  await expect(dialog).toBeHidden();
+});

@@ -11,7 +11,6 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::guard::BreakerView;
-use super::rotation::{self, Rotation};
 use super::{
     CallAnswer, CallFailure, CommandSpec, Connector, ConnectorChange, Connectors, Kind, ListPage, ListRequest,
     NewConnector, Policy, drivers, ops, store,
@@ -41,7 +40,6 @@ pub fn routes(state: ConnectorsApi) -> Routes {
         .routes(routes!(test_connector))
         .routes(routes!(execute_command))
         .routes(routes!(list_page))
-        .routes(routes!(rotate_keys))
         .with_state(state)
 }
 
@@ -335,17 +333,6 @@ async fn list_page(
         Ok(page) => ListResult { ok: true, page: Some(page), error: None },
         Err(e) => ListResult { ok: false, page: None, error: Some(CallError { message: e.message, code: e.code }) },
     }))
-}
-
-/// Seals every secret of every connector anew under the present `CONNECTOR_ENCRYPTION_KEY`. What was sealed
-/// under `CONNECTOR_ENCRYPTION_KEY_PREVIOUS` is opened with that. Asking again goes on where it stopped.
-#[utoipa::path(post, path = "/api/connectors/rotate-keys", tag = "connectors",
-    responses((status = 200, body = Rotation)))]
-async fn rotate_keys(
-    caller: Allowed<may::ConnectorRotate>,
-    State(api): State<ConnectorsApi>,
-) -> Result<Json<Rotation>, Failure> {
-    Ok(Json(rotation::rotate_keys(&api.store, api.connectors.secrets(), &caller.principal).await?))
 }
 
 async fn exists(api: &ConnectorsApi, id: &ConnectorId) -> Result<Connector, Problem> {

@@ -20,6 +20,7 @@ pub mod api;
 pub mod drivers;
 pub mod guard;
 pub mod hooks;
+pub mod jobs;
 pub mod links;
 pub mod ops;
 pub mod rotation;

@@ -50,6 +50,8 @@ pub struct WorkflowApi {
     pub four_eyes: Started<bool>,
     /// Whether runs may pretend; never in production.
     pub allow_mocks: bool,
+    /// Connected systems.
+    pub connectors: Connectors,
 }
 
 /// The routes of workflows, runs and approvals.
@@ -65,6 +67,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(exceptions::api::routes(state.clone()))
         .merge(exceptions::break_glass::api::routes(state.clone()))
         .merge(exceptions::adoption::api::routes(state.clone()))
+        .merge(exceptions::rotation::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 

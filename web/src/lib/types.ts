@@ -234,10 +234,19 @@ export interface Diagnosis {
   asked: string[];
 }
 
+/** What sealing the secrets of connectors anew did; failures are `connector id/name of the secret`. */
+export interface KeyRotation {
+  total: number;
+  rotated: number;
+  skipped: number;
+  failed: number;
+  failures: string[];
+}
+
 /** Something that nobody does alone, and that somebody asked for. */
 export interface Exception {
   id: string;
-  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'adopt_account' | 'adopt_accounts' | 'publish_workflow' | 'four_eyes_off';
+  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'adopt_account' | 'adopt_accounts' | 'publish_workflow' | 'rotate_keys' | 'four_eyes_off';
   title: string;
   reason: string;
   state: 'pending' | 'approved' | 'rejected' | 'expired';

@@ -201,6 +201,7 @@ fn changes(act: &Act) -> Vec<ChangeView> {
             vec![change("expiresAt", Value::Null, serde_json::json!(expires_at))]
         }
         Act::PublishWorkflow { .. } => vec![change("status", "draft".into(), "active".into())],
+        Act::RotateKeys => vec![change("secrets", "under the key before".into(), "under the present key".into())],
         Act::FourEyesOff => vec![change("fourEyes", true.into(), false.into())],
     }
 }
@@ -316,7 +317,7 @@ enum Agreement {
     request_body = AgreementBody,
     responses((status = 200, body = ExceptionView), (status = 403), (status = 409), (status = 422)))]
 async fn decide(
-    caller: Allowed<((may::SettingsWrite, may::WorkflowWrite), (may::AssignmentWrite, may::RunManage))>,
+    caller: Allowed<(((may::SettingsWrite, may::ConnectorRotate), may::WorkflowWrite), (may::AssignmentWrite, may::RunManage))>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<ExceptionId>,
     Body(body): Body<AgreementBody>,

@@ -3,7 +3,8 @@
 //! # Invariants
 //! - With the rule of the second person on, nobody passes over a decision, corrects a variable of a run in
 //!   which somebody was asked to decide, grants or extends access outside a run, makes access of accounts
-//!   that a reconciliation found, publishes what they wrote, or switches the rule off, alone; whatever they are and however they signed in.
+//!   that a reconciliation found, publishes what they wrote, seals the secrets of connectors under another key, or
+//!   switches the rule off, alone; whatever they are and however they signed in.
 //! - Whoever asked, whom it is about and who asked for the run do not agree, nor does a token that somebody
 //!   else made, a command or a job; nor an account that whoever asked made or gave a password to lately.
 //! - What is done is what was asked for: if it changed meanwhile, it is refused.
@@ -19,6 +20,7 @@ pub mod authors;
 pub mod break_glass;
 pub mod jobs;
 pub mod ops;
+pub mod rotation;
 pub mod store;
 
 use serde::{Deserialize, Serialize};
@@ -108,6 +110,8 @@ pub enum Act {
         /// What it said when it was asked for.
         definition: Value,
     },
+    /// The secrets of connectors are sealed under the present key.
+    RotateKeys,
     /// The rule of the second person is switched off.
     FourEyesOff,
 }
@@ -131,13 +135,15 @@ pub enum Kind {
     AdoptAccounts,
     /// Somebody publishes what they wrote.
     PublishWorkflow,
+    /// The secrets of connectors are sealed under the present key.
+    RotateKeys,
     /// The rule of the second person is switched off.
     FourEyesOff,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::SkipStep,
         Self::ChangeVariables,
         Self::GrantRole,
@@ -145,6 +151,7 @@ impl Kind {
         Self::AdoptAccount,
         Self::AdoptAccounts,
         Self::PublishWorkflow,
+        Self::RotateKeys,
         Self::FourEyesOff,
     ];
 
@@ -158,6 +165,7 @@ impl Kind {
             Self::AdoptAccount => "adopt_account",
             Self::AdoptAccounts => "adopt_accounts",
             Self::PublishWorkflow => "publish_workflow",
+            Self::RotateKeys => "rotate_keys",
             Self::FourEyesOff => "four_eyes_off",
         }
     }
@@ -170,6 +178,7 @@ impl Kind {
                 Permission::AssignmentWrite
             }
             Self::PublishWorkflow => Permission::WorkflowWrite,
+            Self::RotateKeys => Permission::ConnectorRotate,
             Self::FourEyesOff => Permission::SettingsWrite,
         }
     }
@@ -186,6 +195,7 @@ impl Act {
             Self::AdoptAccount { .. } => Kind::AdoptAccount,
             Self::AdoptAccounts { .. } => Kind::AdoptAccounts,
             Self::PublishWorkflow { .. } => Kind::PublishWorkflow,
+            Self::RotateKeys => Kind::RotateKeys,
             Self::FourEyesOff => Kind::FourEyesOff,
         }
     }
@@ -200,6 +210,7 @@ impl Act {
             Self::AdoptAccount { item_id, .. } => item_id.to_string(),
             Self::AdoptAccounts { plan_id, .. } => plan_id.to_string(),
             Self::PublishWorkflow { workflow_id, .. } => workflow_id.to_string(),
+            Self::RotateKeys => "connectors".to_owned(),
             Self::FourEyesOff => "security".to_owned(),
         }
     }

@@ -14,6 +14,7 @@ use crate::base::time::Timestamp;
 use crate::features::access::assignments;
 use crate::features::access::reconciliation::{adoption::ops as adoptions, items};
 use crate::features::audit::{self, Entry};
+use crate::features::connectors::rotation;
 use crate::features::identity::accounts::store::{find_by_person, people_with_role};
 use crate::features::identity::people::store::{find_person, get_person};
 use crate::features::notifications::{self, Message};
@@ -44,6 +45,8 @@ pub enum Done {
     Adopting(AdoptionId),
     /// To a version of a workflow.
     Workflow(Box<Workflow>),
+    /// Secrets are being sealed anew.
+    Rotating,
     /// To the rule itself.
     Rule,
 }
@@ -119,6 +122,20 @@ pub fn publish(
     }
     let definition = serde_json::to_value(&*draft.definition).map_err(Problem::internal)?;
     through(tx, by, policy, Act::PublishWorkflow { workflow_id: id.clone(), definition }, &reason_of(reason.unwrap_or(""))?)
+}
+
+/// Asks for the secrets of connectors to be sealed under the present key; nothing where the policy lets one person.
+pub fn ask_to_rotate(
+    tx: &Tx<'_>,
+    by: &Principal,
+    policy: &Started<bool>,
+    reason: Option<&str>,
+) -> Result<Option<Exception>, Problem> {
+    by.require(Kind::RotateKeys.permission())?;
+    if !is_on(tx, policy)? {
+        return Ok(None);
+    }
+    ask(tx, by, Act::RotateKeys, reason_of(reason.unwrap_or(""))?).map(Some)
 }
 
 /// Does it at once where the policy lets one person; asks for it otherwise.
@@ -214,7 +231,7 @@ fn parties(tx: &Tx<'_>, act: &Act) -> Result<(Option<PersonId>, Option<PersonId>
             (Some(assignments::store::get_assignment(tx, assignment_id)?.person.id), None)
         }
         // Whoever asks and whoever agrees adopt nothing for themselves.
-        Act::AdoptAccounts { .. } | Act::PublishWorkflow { .. } | Act::FourEyesOff => (None, None),
+        Act::AdoptAccounts { .. } | Act::PublishWorkflow { .. } | Act::RotateKeys | Act::FourEyesOff => (None, None),
     })
 }
 
@@ -390,6 +407,10 @@ fn perform(tx: &Tx<'_>, by: &Principal, act: &Act, reason: &str) -> Result<Done,
             }
             Done::Workflow(Box::new(definitions::ops::publish(tx, by, workflow_id)?))
         }
+        Act::RotateKeys => {
+            rotation::begin(tx, by)?;
+            Done::Rotating
+        }
         Act::FourEyesOff => {
             settings::ops::set(tx, by, FOUR_EYES, Some("false"))?;
             Done::Rule
@@ -431,6 +452,7 @@ pub fn title(tx: &Tx<'_>, act: &Act) -> Result<String, Problem> {
             let found = definitions::store::find_workflow(tx, workflow_id)?;
             format!("publish {}", found.map_or_else(|| workflow_id.to_string(), |w| w.definition.name.clone()))
         }
+        Act::RotateKeys => "seal the secrets of all connectors under the present key".to_owned(),
         Act::FourEyesOff => "switch off the rule of the second person".to_owned(),
     })
 }
