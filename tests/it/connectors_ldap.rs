@@ -174,7 +174,7 @@ async fn ask_hostile(command: &str, params: &Value, answer: Vec<u8>, then: Vec<u
     let url = format!("ldap://{}", listener.local_addr().expect("an address"));
     let sending = async {
         let (mut stream, _) = listener.accept().await.expect("somebody");
-        stream.read(&mut [0; 4096]).await.expect("a request");
+        assert!(stream.read(&mut [0; 4096]).await.expect("a request") > 0);
         let (mut sent, mut piece) = (0_u64, &answer);
         while stream.write_all(piece).await.is_ok() {
             sent += piece.len() as u64;

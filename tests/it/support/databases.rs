@@ -47,9 +47,9 @@ impl Database {
             "-A", "scram-sha-256", "-U", USER, "--no-sync", "--locale=C", "-E", "UTF8",
         ]));
         let boot = as_nobody(&bin.join("postgres")).args(["--single", "-D"]).arg(&data).arg("postgres").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        feed(boot.expect("postgres starts"), "CREATE DATABASE hr;\n");
+        feed(boot.expect("postgres starts"), "CREATE DATABASE hr;\n", None);
         let boot = as_nobody(&bin.join("postgres")).args(["--single", "-D"]).arg(&data).arg("hr").stdin(Stdio::piped()).stdout(Stdio::null()).spawn();
-        feed(boot.expect("postgres starts"), &format!("{TABLE};\n"));
+        feed(boot.expect("postgres starts"), &format!("{TABLE};\n"), None);
         let port = free_port();
         let file = |name: &str| folder.path().join(name).display().to_string();
         let child = as_nobody(&bin.join("postgres"))
@@ -98,13 +98,16 @@ impl Database {
         let begin = || {
             let mut command = as_nobody(Path::new("/usr/sbin/mariadbd"));
             command.arg("--no-defaults").arg("--datadir").arg(&data);
+            // A server that starts removes what others have in a common folder.
+            command.arg(format!("--tmpdir={}", folder.path().display()));
             command.args(["--innodb-buffer-pool-size=8M", "--innodb-log-file-size=4M", "--innodb-flush-log-at-trx-commit=0"]);
             command.stdout(Stdio::null());
             command
         };
         let log = |name: &str| fs::File::create(folder.path().join(name)).expect("a log file");
         let boot = begin().arg("--bootstrap").stdin(Stdio::piped()).stderr(log("boot.log")).spawn();
-        feed(boot.expect("mariadbd starts (Debian package mariadb-server-core)"), &setup);
+        let boot = boot.expect("mariadbd starts (Debian package mariadb-server-core)");
+        feed(boot, &setup, Some(&folder.path().join("boot.log")));
         let port = free_port();
         let certificate = |option: &str, name: &str| format!("--{option}={}", folder.path().join(name).display());
         let security = match tls {
@@ -178,8 +181,10 @@ fn run(command: &mut Command) {
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-fn feed(mut child: Child, text: &str) {
+/// Feeds a program that ends at the end of its input; `log` is where it complains when not to us.
+fn feed(mut child: Child, text: &str, log: Option<&Path>) {
     child.stdin.take().expect("its input").write_all(text.as_bytes()).expect("fed");
     let output = child.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let logged = || log.and_then(|log| fs::read_to_string(log).ok()).unwrap_or_default();
+    assert!(output.status.success(), "{}: {}{}", output.status, String::from_utf8_lossy(&output.stderr), logged());
 }

@@ -47,9 +47,9 @@ pub(super) fn first_calls(tx: &Tx<'_>, grant: &GrantRow) -> Result<RenderedCalls
     }
     let others = store::list_beside(tx, grant)?;
     // What the system was told, if the person has it there already.
-    let told = others.iter().filter_map(|(calls, end)| Some(calls.as_ref()?.carried.map_or(*end, |c| c.until)));
+    let told = others.iter().filter_map(|o| Some(o.calls.as_ref()?.carried.map_or(o.until, |carried| carried.until)));
     let told = told.reduce(later);
-    let until = others.iter().map(|(_, end)| *end).chain(told).fold(own, later);
+    let until = others.iter().map(|other| other.until).chain(told).fold(own, later);
     let mut calls = render(&entitlement, &context_of(tx, grant, until)?)?;
     calls.carried = Some(Carried { until });
     if let Some(told) = told.filter(|told| *told != until) {
@@ -69,7 +69,7 @@ pub(super) fn later_calls(tx: &Tx<'_>, grant: &GrantRow, told: Option<Timestamp>
         return Ok(Later::Nothing);
     }
     let own = get_assignment(tx, &grant.assignment_id)?.expires_at;
-    let until = store::list_beside(tx, grant)?.iter().fold(own, |until, (_, end)| later(until, *end));
+    let until = store::list_beside(tx, grant)?.iter().map(|other| other.until).fold(own, later);
     if until <= told && until.is_some() {
         return Ok(Later::Nothing);
     }

@@ -104,7 +104,7 @@ pub enum Begin {
         why: Problem,
     },
     /// Make this call.
-    Go(Work),
+    Go(Box<Work>),
 }
 
 /// Claims the calls for a grant and says which to make. Nothing has gone out before this commits.
@@ -148,7 +148,7 @@ pub fn begin(tx: &Tx<'_>, by: &Principal, job: &JobId, id: &GrantId, wanted: Wan
     grant.calls = Some(calls.clone());
     store::update_grant(tx, &grant)?;
     store::claim_flight(tx, &grant.person_id, &grant.entitlement_id, job)?;
-    Ok(Begin::Go(Work { grant: grant.id, generation, wanted, calls }))
+    Ok(Begin::Go(Box::new(Work { grant: grant.id, generation, wanted, calls })))
 }
 
 /// Records that the connected system confirmed what was wanted. An older generation changes nothing.

@@ -100,15 +100,26 @@ pub fn has_other_need(tx: &Tx<'_>, grant: &GrantRow) -> Result<bool, Problem> {
     )
 }
 
-/// The other grants of the same entitlement for the same person whose assignments have begun and not ended: the
-/// calls as rendered, and until when the assignment lasts.
-pub fn list_beside(tx: &Tx<'_>, grant: &GrantRow) -> Result<Vec<(Option<RenderedCalls>, Option<Timestamp>)>, Problem> {
+/// A grant of the same entitlement for the same person.
+#[derive(Debug)]
+pub struct Beside {
+    /// The calls as rendered; absent as long as nothing went out.
+    pub calls: Option<RenderedCalls>,
+    /// Until when its assignment lasts.
+    pub until: Option<Timestamp>,
+}
+
+/// The others of the same entitlement for the same person whose assignments have begun and not ended.
+pub fn list_beside(tx: &Tx<'_>, grant: &GrantRow) -> Result<Vec<Beside>, Problem> {
     tx.query(
         "SELECT g.calls, a.expires_at FROM access_grant g JOIN assignment a ON a.id = g.assignment_id
          WHERE g.person_id = ?1 AND g.entitlement_id = ?2 AND g.id <> ?3 AND g.wanted = 'present'
            AND a.state IN ('provisioning', 'active', 'partially_provisioned')",
         params![grant.person_id, grant.entitlement_id, grant.id],
-        |r| Ok((r.get::<Option<Json<RenderedCalls>>>("calls")?.map(|j| j.0), r.get("expires_at")?)),
+        |r| {
+            let calls = r.get::<Option<Json<RenderedCalls>>>("calls")?.map(|j| j.0);
+            Ok(Beside { calls, until: r.get("expires_at")? })
+        },
     )
 }
 

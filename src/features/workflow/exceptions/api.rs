@@ -312,12 +312,15 @@ enum Agreement {
     Reject,
 }
 
+/// Who may change what holds for everybody.
+type MayChange = ((may::SettingsWrite, may::ConnectorRotate), may::WorkflowWrite);
+
 /// Agrees to what somebody else asked for, which does it, or refuses it.
 #[utoipa::path(post, path = "/api/exceptions/{id}/decide", tag = "exceptions", params(("id" = ExceptionId, Path)),
     request_body = AgreementBody,
     responses((status = 200, body = ExceptionView), (status = 403), (status = 409), (status = 422)))]
 async fn decide(
-    caller: Allowed<(((may::SettingsWrite, may::ConnectorRotate), may::WorkflowWrite), (may::AssignmentWrite, may::RunManage))>,
+    caller: Allowed<(MayChange, (may::AssignmentWrite, may::RunManage))>,
     State(api): State<WorkflowApi>,
     IdPath(id): IdPath<ExceptionId>,
     Body(body): Body<AgreementBody>,
