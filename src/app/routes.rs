@@ -16,7 +16,7 @@ use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{
-    access, audit, checkpoints, clock, connectors, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
+    access, audit, checkpoints, clock, connectors, evidence, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
     workflow,
 };
 use crate::platform::http::limits::{Limits, Rates};
@@ -154,6 +154,11 @@ fn evidence(app: &App, live: &Live) -> OpenApiRouter {
     OpenApiRouter::new()
         .merge(audit::api::routes(audit::api::AuditApi { store: store.clone() }))
         .merge(audit::export::api::routes(audit::export::api::ExportApi { store: store.clone(), newest: newest() }))
+        .merge(evidence::api::routes(evidence::api::EvidenceApi {
+            store: store.clone(),
+            checkpoints: app.checkpoints.clone(),
+            timezone: app.config.server.timezone.clone(),
+        }))
         .merge(checkpoints::api::routes(checkpoints::api::CheckpointsApi {
             store: store.clone(),
             checkpoints: app.checkpoints.clone(),

@@ -152,6 +152,8 @@ typed_ids! {
     CommentId = "cmt";
     /// Something that nobody does alone, and that somebody asked for.
     ExceptionId = "exc";
+    /// Evidence that was taken away for somebody who checks it.
+    EvidencePackId = "evp";
     /// A time when somebody broke the glass.
     BreakGlassId = "brk";
     /// A comparison of connected systems with what should be there.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::audit_export::{self, ExportArgs};
 use crate::base::problem::Problem;
 use crate::features::audit::note::VerifierKey;
 use crate::features::audit::verify::{Expected, Fault, Verdict, verify_log};
@@ -32,6 +33,9 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Write the log into a folder, for others to read and to check.
+    #[command(after_help = "Example:\n  tenure audit export --db /var/lib/tenure/tenure.db --tiles /mnt/evidence/tiles")]
+    Export(ExportArgs),
     /// Print the key that checkpoints are checked with, in the form of C2SP signed-note.
     #[command(after_help = "Example:\n  tenure audit key --db /var/lib/tenure/tenure.db")]
     Key {
@@ -47,8 +51,11 @@ pub(super) enum AuditCommand {
 #[derive(Debug, Args)]
 pub(super) struct VerifyArgs {
     /// The database, of a server or a backup; it and its directory stay exactly as they are.
-    #[arg(long)]
-    db: PathBuf,
+    #[arg(long, required_unless_present = "bundle", conflicts_with = "bundle")]
+    db: Option<PathBuf>,
+    /// A folder instead: an export, or an evidence pack that was unpacked.
+    #[arg(long, value_name = "DIR")]
+    bundle: Option<PathBuf>,
     /// Believe this verifier key, kept from an earlier `tenure audit key`, and not what the log says of itself. May be
     /// given again for keys that were changed.
     #[arg(long, value_name = "VKEY")]
@@ -64,12 +71,20 @@ pub(super) struct VerifyArgs {
     json: bool,
 }
 
+impl VerifyArgs {
+    /// What is looked at.
+    fn place(&self) -> PathBuf {
+        self.db.clone().or_else(|| self.bundle.clone()).unwrap_or_default()
+    }
+}
+
 /// The verdict could not be reached.
 const CANNOT_TELL: u8 = 2;
 
 pub(super) async fn run(command: AuditCommand) -> ExitCode {
     let (shown, result) = match command {
-        AuditCommand::Verify(args) => (args.db.clone(), verify(args).await),
+        AuditCommand::Verify(args) => (args.place(), verify(args).await),
+        AuditCommand::Export(args) => (args.db.clone(), export(args).await),
         AuditCommand::Prove { seq, db, json } => (db.clone(), prove(&db, seq, json).await),
         AuditCommand::Key { db, json } => (db.clone(), print_key(&db, json).await),
     };
@@ -101,7 +116,10 @@ async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
     for path in &args.since {
         notes.push(read_note(path)?);
     }
-    let store = open(&args.db)?;
+    if let Some(folder) = &args.bundle {
+        return audit_export::verify_bundle(folder, args.key, notes, args.json);
+    }
+    let store = open(&args.place())?;
     let (given, strict) = (args.key, args.checkpoints.is_some() || !args.since.is_empty());
     let found = store.read(move |tx| expected(tx, given, notes, strict)).await?;
     let verdict = match found {
@@ -111,6 +129,11 @@ async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
     store.close().await;
     print_verdict(&verdict, args.json);
     Ok(if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn export(args: ExportArgs) -> Result<ExitCode, Problem> {
+    let store = open(&args.db)?;
+    audit_export::export(args, store).await
 }
 
 /// What the log is compared with: the notes that were given, and those in the database itself.

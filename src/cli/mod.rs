@@ -1,6 +1,7 @@
 //! The command line.
 
 mod audit;
+mod audit_export;
 mod backup;
 mod doctor;
 mod jobs;

@@ -16,5 +16,6 @@ pub mod clock;
 pub mod lifecycle;
 pub mod scim;
 pub mod imports;
+pub mod evidence;
 pub mod backup;
 pub mod health;

@@ -4,6 +4,7 @@
 
 mod approvals;
 mod audit_checkpoints;
+mod audit_outsiders;
 mod audit_tamper;
 mod backup;
 mod blobs;

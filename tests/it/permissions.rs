@@ -87,6 +87,7 @@ GET    /api/entitlements/{id}              AMU
 PUT    /api/entitlements/{id}              AM
 POST   /api/entitlements/{id}/retire       AM
 GET    /api/events                         AMPQU
+POST   /api/evidence-packs                 AU
 GET    /api/exceptions                     AMPQU
 POST   /api/exceptions                     A
 GET    /api/exceptions/{id}                AMPQU
@@ -245,6 +246,7 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/imports/from-connector" => json!({
             "kind": "assignments", "connectorId": "con_00000000000000000000000000", "command": "list",
             "columns": { "person": "{{ key }}", "role": "r", "reason": "r" } }),
+        "POST /api/evidence-packs" => json!({ "from": "2020-01-01", "to": "2020-01-02" }),
         "POST /api/clock/confirm" => json!({ "reason": "because" }),
         "POST /api/imports" => json!({ "kind": "assignments", "csv": "" }),
         "POST /api/scim-tokens" => json!({ "name": "" }),

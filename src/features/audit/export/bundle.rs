@@ -153,10 +153,10 @@ impl Bundle {
         files.filter(|name| name.starts_with(begin)).cloned().collect()
     }
 
-    /// The lines of the listed files that begin so, one after the other: where each stands, and its JSON.
+    /// The lines of the listed JSON Lines that begin so, one after the other: where each stands, and its JSON.
     pub fn lines(&self, begin: &str) -> impl Iterator<Item = Result<(String, Value), Stop>> + use<> {
         let folder = self.folder.clone();
-        self.named(begin).into_iter().flat_map(move |name| {
+        self.named(begin).into_iter().filter(|name| name.ends_with(".jsonl")).flat_map(move |name| {
             let path = folder.join(&name);
             let lines = File::open(&path).map(|file| BufReader::new(file).lines().enumerate());
             let (failed, lines) = match lines {
