@@ -223,10 +223,9 @@ impl Tables {
 
     fn compare(mut self, found: &mut Bundle, log: &Log, pack: &PackAbout, own: &Checkpoint) -> Result<(), Stop> {
         let asked = &pack.asked;
-        if asked.open_others || asked.is_all() {
-            if let Some(event) = log.decided.values().find(|e| e.new == Opened::Closed) {
-                return Err(fault(event.seq, "closed", "an outcome of an approval is not opened"));
-            }
+        let must_be_open = asked.open_others || asked.is_all();
+        if let Some(event) = log.decided.values().find(|e| must_be_open && e.new == Opened::Closed) {
+            return Err(fault(event.seq, "closed", "an outcome of an approval is not opened"));
         }
         let (mut left_closed, mut checked) = (0, 0);
         for (seq, id) in &log.grants {

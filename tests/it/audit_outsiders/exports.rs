@@ -8,7 +8,8 @@ use tenure::app::demo::story::{ADA, ADMIN};
 use tenure::base::access::Principal;
 use tenure::features::audit::{self, Entry};
 
-use super::{assert_faulty, assert_sound, copy, fetch, go, ours, rewrite, unpack, verify_py};
+use super::{assert_faulty, assert_sound, copy, fetch, go, ours, python, rewrite, unpack, verify_py};
+use crate::support::command;
 use crate::support::office::{Office, UMA, Who};
 
 /// An office whose log has more entries than two bundles, and its auditor.
@@ -74,7 +75,7 @@ async fn exported_tiles_are_accepted_by_go_and_python_and_refused_when_touched()
         ("tile/entries/001", 300, 257, "hash"),
         ("tile/0/000", 40, 2, "hash"),
         (&last, 1, 513, "gap"),
-        ("tile/1/000.p/2", 3, 256, "node"),
+        ("tile/1/000.p/2", 3, 0, "node"),
         ("checkpoint", 60, 0, "note"),
         ("verifier.key", 60, 0, "note"),
     ] {
@@ -169,7 +170,7 @@ async fn json_lines_hold_every_entry_and_can_be_checked_alone() {
     let content = std::fs::read_to_string(whole.join("audit-0001.jsonl")).expect("lines");
     let mut all: Vec<&str> = content.split_inclusive('\n').collect();
     for (what, from, to, kind) in [
-        ("a state", "\"value\":4,", "\"value\":5,", "state"),
+        ("a state", "\"value\":4}", "\"value\":5}", "state"),
         ("a leaf", "\"entityId\":\"setting.3\"", "\"entityId\":\"setting.4\"", "hash"),
         ("a salt", "\"newState\":\"", "\"newState\":\"A", "state"),
     ] {
@@ -223,6 +224,68 @@ async fn an_export_is_narrowed_and_a_table_holds_no_formula() {
     assert!(verdict.warnings.iter().any(|w| w.contains("tiles only")), "{:?}", verdict.warnings);
     let (_, _, tar) = get("manifest=true&format=csv").await;
     assert!(assert_sound(&unpack(&tar, &dir.path().join("table"))).warnings[0].contains("list of files only"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_proof_of_one_entry_is_checked_without_the_log() {
+    use base64::Engine as _;
+    let (office, admin, auditor) = busy_office().await;
+    office.does(&admin, "POST", "/api/audit/checkpoints", Value::Null).await;
+    let key = office.does(&auditor, "GET", "/api/audit/key", Value::Null).await;
+    let dir = tempfile::tempdir().expect("a folder");
+    let (proof_file, leaf_file) = (dir.path().join("proof"), dir.path().join("leaf"));
+    let check = || {
+        let mut command = python("docs/verify/verify.py");
+        command.arg("--proof").arg(&proof_file).arg("--leaf").arg(&leaf_file);
+        command.args(["--key", key["verifierKey"].as_str().expect("a key")]).output().expect("runs").status.code()
+    };
+    for seq in [1, 300, 512] {
+        let answer = office.does(&auditor, "GET", &format!("/api/audit/{seq}/proof"), Value::Null).await;
+        let text = |key: &str| answer[key].as_str().expect("text").to_owned();
+        let leaf = base64::engine::general_purpose::STANDARD.decode(text("leaf")).expect("base64");
+        std::fs::write(&proof_file, text("proof")).expect("is written");
+        std::fs::write(&leaf_file, &leaf).expect("is written");
+        assert_eq!(check(), Some(0), "{seq}");
+        std::fs::write(&leaf_file, [&leaf[..], b" "].concat()).expect("is written");
+        assert_eq!(check(), Some(1), "{seq}: another leaf");
+        std::fs::write(&leaf_file, &leaf).expect("is written");
+        let place = format!("index {}", seq - 1);
+        std::fs::write(&proof_file, text("proof").replace(&place, "index 7")).expect("is written");
+        assert_eq!(check(), Some(1), "{seq}: another place");
+    }
+}
+
+/// From a terminal, beside a running server or without one, and with exit codes that scripts can go by.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_exports_the_log_and_checks_a_folder() {
+    let (office, admin, _) = busy_office().await;
+    office.does(&admin, "POST", "/api/audit/checkpoints", Value::Null).await;
+    let db = office.running.app.store.path().to_str().expect("UTF-8").to_owned();
+    let dir = tempfile::tempdir().expect("a folder");
+    let place = |name: &str| dir.path().join(name).to_str().expect("UTF-8").to_owned();
+    let run = |args: &[&str]| {
+        let output = command(&[&["audit"], args].concat()).output().expect("runs");
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        (output.status.code().expect("it ends by itself"), told)
+    };
+    for (kind, words) in [("tiles", "1 checkpoints agree"), ("jsonl", "1 checkpoints agree"), ("csv", "list of files only")] {
+        let (code, told) = run(&["export", "--db", &db, &format!("--{kind}"), &place(kind)]);
+        assert_eq!(code, 0, "{told}");
+        let (code, told) = run(&["verify", "--bundle", &place(kind)]);
+        assert!(code == 0 && told.contains("sound: ") && told.contains(words), "{kind}: {told}");
+    }
+    let (code, told) = run(&["export", "--db", &db, "--tiles", &place("tiles")]);
+    assert!(code == 2 && told.contains("is not empty"), "{told}");
+    let key = std::fs::read_to_string(dir.path().join("tiles/verifier.key")).expect("a key");
+    let (code, told) = run(&["verify", "--bundle", &place("tiles"), "--key", key.trim(), "--since", &place("tiles/checkpoint")]);
+    assert!(code == 0 && !told.contains("mind:"), "{told}");
+    let path = dir.path().join("tiles/tile/0/001");
+    let mut bytes = std::fs::read(&path).expect("a tile");
+    bytes[64] ^= 1;
+    std::fs::write(&path, bytes).expect("is written");
+    let (code, told) = run(&["verify", "--bundle", &place("tiles")]);
+    assert!(code == 1 && told.contains("tampered: entry 259 (hash)"), "{told}");
+    assert_eq!(run(&["verify", "--bundle", &place("nothing")]).0, 2);
 }
 
 /// A log that is not what was signed is not exported as evidence.

@@ -296,7 +296,7 @@ async fn a_pack_tells_who_decided_and_what_was_out_of_the_ordinary() {
     };
     let march = take(json!({ "from": "2031-03-01", "to": "2031-03-31" }), "march").await;
     let rows = lines(&march, "population");
-    assert_eq!(ids(&rows, "assignmentId"), [id.clone()]);
+    assert_eq!(ids(&rows, "assignmentId"), [id.as_str()]);
     assert_eq!((&rows[0]["state"], &rows[0]["expiresAt"], &rows[0]["endedAt"]),
         (&json!("active"), &json!("2031-05-01T00:00:00.000Z"), &Value::Null));
     let decisions = lines(&march, "decisions");
