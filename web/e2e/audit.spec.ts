@@ -153,16 +153,21 @@ test('tampered with, cannot tell and signing refused are three texts', async ({ 
   await look(page, info, 'refused');
 });
 
-test('the log is taken away as a file', async ({ page }, info) => {
+test('the log is taken away as a file and as a tree', async ({ page }) => {
   await signIn(page, 'admin');
-  await open(page, '/checkpoints?tab=take');
+  await open(page, '/checkpoints');
+  await page.getByRole('button', { name: 'Make a checkpoint now' }).click();
+  await expect(page.getByText(/entries is signed/)).toBeVisible();
+  await page.getByRole('link', { name: 'Take away' }).click();
   await page.getByLabel('From').first().fill('2020-01-01');
   const link = page.getByRole('link', { name: 'Download JSON Lines' });
+  // A day begins where the reader is.
   await expect(link).toHaveAttribute('href', /from=2019-12-31T23%3A00%3A00/);
   const [lines] = await Promise.all([page.waitForEvent('download'), link.click()]);
   const first = (await readFile(await lines.path(), 'utf8')).split('\n')[0] ?? '';
   expect(JSON.parse(first)).toMatchObject({ seq: 1 });
-  await look(page, info, 'take');
+  const [tiles] = await Promise.all([page.waitForEvent('download'), page.getByRole('link', { name: 'Download tiles' }).click()]);
+  expect(tiles.suggestedFilename()).toMatch(/^audit-tiles-.*\.tar$/);
 });
 
 test('an auditor reads and verifies, and does not sign', async ({ page }) => {

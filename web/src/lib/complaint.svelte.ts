@@ -33,7 +33,11 @@ export class Complaint {
       this.#about = valueIn(node);
       this.#mended = false;
     };
-    const typed = () => (this.#mended = valueIn(node) !== this.#about);
+    const typed = () => {
+      const mended = valueIn(node) !== this.#about;
+      // A field that is taken away while it has the focus says once more that it changed, when nothing may change.
+      if (mended !== this.#mended) this.#mended = mended;
+    };
     const form = node.closest('form');
     $effect(() => {
       this.#error();
