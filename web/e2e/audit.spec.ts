@@ -170,6 +170,33 @@ test('the log is taken away as a file and as a tree', async ({ page }) => {
   expect(tiles.suggestedFilename()).toMatch(/^audit-tiles-.*\.tar$/);
 });
 
+test('an evidence pack is made for a period, roles and people', async ({ page }, info) => {
+  test.slow();
+  const token = await signIn(page, 'admin');
+  await changedRole(page, token, 'Evident reader');
+  await open(page, '/checkpoints?tab=take');
+  await page.getByRole('button', { name: 'Make the pack' }).click();
+  await expect(page.getByText('Choose a day.')).toHaveCount(2);
+  const today = new Date().toISOString().slice(0, 10);
+  await page.getByLabel('First day').fill('2020-01-01');
+  await page.getByLabel('Last day').fill('2019-01-01');
+  await page.getByRole('button', { name: 'Make the pack' }).click();
+  await expect(page.getByText('Choose a day that is not before the first.')).toBeVisible();
+  await page.getByLabel('Last day').fill(today);
+  await page.getByLabel('Evident reader').check();
+  await page.getByLabel('Only these people').fill('Ada');
+  const ada = page.locator('datalist option[value*="ada@example.org"]');
+  await expect(ada).toHaveCount(1);
+  await page.getByLabel('Only these people').fill((await ada.getAttribute('value')) ?? '');
+  await expect(page.getByRole('button', { name: /^Leave out Ada/ })).toBeVisible();
+  await expect(page.getByLabel('Open the other grants of the period too')).toBeChecked();
+  await look(page, info, 'pack');
+  const [pack] = await Promise.all([page.waitForEvent('download'), page.getByRole('button', { name: 'Make the pack' }).click()]);
+  expect(pack.suggestedFilename()).toMatch(/^evidence-.*\.tar$/);
+  // A tar names its first file in its first bytes.
+  expect((await readFile(await pack.path())).subarray(0, 100).toString('utf8')).toMatch(/^evidence-/);
+});
+
 test('an auditor reads and verifies, and does not sign', async ({ page }) => {
   await signIn(page, 'admin');
   await page.route('**/api/auth/me', async (route) => {

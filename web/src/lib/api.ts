@@ -137,12 +137,23 @@ async function send(method: string, url: string, options: RequestOptions): Promi
   }
 }
 
-export async function request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+async function answer(method: string, path: string, options: RequestOptions): Promise<Response> {
   const url = withQuery(path, options.query);
-  let response = await send(method, url, options);
-  if (response.status === 401 && !options.silent401 && askToSignIn && (await askToSignIn())) {
-    response = await send(method, url, options);
-  }
+  const response = await send(method, url, options);
+  const again = response.status === 401 && !options.silent401 && askToSignIn && (await askToSignIn());
+  return again ? send(method, url, options) : response;
+}
+
+/** A file that the server makes of what is sent, with the name that it gives it. */
+export async function requestFile(path: string, body: unknown, fallback: string): Promise<{ name: string; content: Blob }> {
+  const response = await answer('POST', path, { body });
+  if (!response.ok) throw toProblem(response, await parseJson(response));
+  const name = /filename="([^"]+)"/.exec(response.headers.get('content-disposition') ?? '')?.[1];
+  return { name: name ?? fallback, content: await response.blob() };
+}
+
+export async function request<T>(method: string, path: string, options: RequestOptions = {}): Promise<T> {
+  const response = await answer(method, path, options);
   const body = await parseJson(response);
   if (response.ok || options.accept?.includes(response.status)) return body as T;
   throw toProblem(response, body);
