@@ -9,6 +9,7 @@ packages_of() {
     postgres) echo "postgresql" ;;
     mariadbd) echo "mariadb-server-core" ;;
     python3-venv) echo "python3 python3-venv" ;;
+    rsyslogd) echo "rsyslog rsyslog-gnutls" ;;
     go) echo "golang-go golang-golang-x-mod-dev" ;;
     *) echo "$1" ;;
   esac
@@ -23,6 +24,8 @@ present() {
   # A module of Python, not a program.
   [ "$1" != python3-venv ] || { found python3 && python3 -c 'import ensurepip, venv' 2>/dev/null; return; }
   found "$1" || return 1
+  # Its TLS is a module of another package.
+  [ "$1" != rsyslogd ] || compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null || return 1
   # The packages of the Go checksum database, as Debian installs them for building.
   [ "$1" != go ] || [ -d "${GO_PACKAGES:-/usr/share/gocode}/src/golang.org/x/mod/sumdb" ] || return 1
   [ "$1" != slapd ] || { found ldapsearch && [ -r /etc/ldap/schema/core.schema ]; }

@@ -20,13 +20,13 @@ web() { (cd web && npm run "$@"); }
 peers() { (cd tests/node && npm ci --no-audit --no-fund --loglevel=error); }
 e2e() { (cd web && TENURE_BIN="$target/debug/tenure" npm run e2e); }
 
-stage "tools" scripts/need.sh bc slapd chromium-headless-shell redis-server postgres mariadbd python3-venv go
+stage "tools" scripts/need.sh bc slapd chromium-headless-shell redis-server postgres mariadbd rsyslogd python3-venv go
 stage "web: build" scripts/build-web.sh
 stage "web: types" web check
 stage "web: unit tests" web test
 stage "web: budget" web budget
 stage "node: peers of the queue" peers
-stage "python: peers of connectors, judges of the audit log" scripts/python-peers.sh
+stage "python: peers of connectors and checkpoints, judges of the audit log" scripts/python-peers.sh
 stage "python: tester of SCIM" scripts/scim-tester.sh
 stage "rust: build" cargo test --locked --no-run
 stage "rust: lints" cargo clippy --locked --all-targets -- -D warnings

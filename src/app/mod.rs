@@ -20,7 +20,7 @@ use crate::features::audit::{self, ops as audit_ops};
 use crate::features::audit::note::Signer;
 use crate::features::backup;
 use crate::features::checkpoints;
-use crate::features::checkpoints::keep::{Keep, file::Folder};
+use crate::features::checkpoints::keep::{Keep, file::Folder, s3::S3, siem::Siem};
 use crate::features::checkpoints::service::Checkpoints;
 use crate::features::connectors::jobs::RotateKeys;
 use crate::features::connectors::{ConnectorSettings, Connectors};
@@ -139,7 +139,7 @@ impl App {
             passwords: Passwords::default(),
         };
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
-        let checkpoints = Checkpoints::new(stores.business.clone(), seed, keeps(&config));
+        let checkpoints = Checkpoints::new(stores.business.clone(), seed, keeps(&config, &outbound)?);
         let registry = Registry::new(handlers(&config, &stores, &connectors, &checkpoints, &outbound)?)
             .with_rest(timekeeping::ops::is_in_doubt);
         Ok(Self {
@@ -294,14 +294,15 @@ fn handlers(
 }
 
 /// The places that checkpoints are kept in, in the order given.
-fn keeps(config: &Config) -> Vec<Box<dyn Keep>> {
-    let keep = |place: &CheckpointStore| -> Option<Box<dyn Keep>> {
-        match place {
-            CheckpointStore::File(path) => Some(Box::new(Folder::new(path))),
-            CheckpointStore::S3(_) | CheckpointStore::Siem(_) => None,
-        }
+fn keeps(config: &Config, outbound: &Outbound) -> Result<Vec<Box<dyn Keep>>, Problem> {
+    let keep = |place: &CheckpointStore| -> Result<Box<dyn Keep>, Problem> {
+        Ok(match place {
+            CheckpointStore::File(path) => Box::new(Folder::new(path)),
+            CheckpointStore::S3(bucket) => Box::new(S3::new(bucket, outbound)?),
+            CheckpointStore::Siem(url) => Box::new(Siem::new(url, outbound)?),
+        })
     };
-    config.audit.stores.iter().filter_map(keep).collect()
+    config.audit.stores.iter().map(keep).collect()
 }
 
 fn mailer(config: &Config, outbound: &Outbound) -> Result<Mailer, Problem> {

@@ -33,8 +33,8 @@ pub enum CheckpointStore {
     File(PathBuf),
     /// A bucket.
     S3(S3Config),
-    /// A receiver of security events.
-    Siem(Url),
+    /// A receiver of security events: its URL, which may hold a password.
+    Siem(Secret),
 }
 
 /// An S3-compatible bucket.
@@ -71,7 +71,7 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
             "s3" => stores.extend(need_s3(r, s3.clone())),
             "siem" => match &siem {
                 Some(url) => stores.push(CheckpointStore::Siem(url.clone())),
-                None if r.is_faulty("AUDIT_CHECKPOINT_SIEM_URL") => {}
+                None if r.is_faulty("AUDIT_CHECKPOINT_SIEM_URL") || r.is_faulty("AUDIT_CHECKPOINT_SIEM_URL_FILE") => {}
                 None => r.fault("AUDIT_CHECKPOINT_SIEM_URL", None, "a URL, because AUDIT_CHECKPOINT_STORE names siem"),
             },
             _ => {
@@ -79,9 +79,6 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
                 break;
             }
         }
-    }
-    if stores.iter().any(|store| !matches!(store, CheckpointStore::File(_))) {
-        r.warn("AUDIT_CHECKPOINT_STORE", "s3 and siem are checked and do nothing yet: this version keeps checkpoints in a folder");
     }
     AuditConfig { schedule, stores }
 }
@@ -99,9 +96,9 @@ struct RawS3 {
 
 fn s3(r: &mut Reader) -> RawS3 {
     let endpoint = r.text("AUDIT_CHECKPOINT_S3_ENDPOINT").and_then(|text| match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() => Some(url),
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.host().is_some() && names_nobody(&url) => Some(url),
         _ => {
-            r.fault("AUDIT_CHECKPOINT_S3_ENDPOINT", Some(&text), "an absolute http or https URL");
+            r.fault("AUDIT_CHECKPOINT_S3_ENDPOINT", shown(&text), "an absolute http or https URL");
             None
         }
     });
@@ -145,17 +142,31 @@ fn need_s3(r: &mut Reader, raw: RawS3) -> Option<CheckpointStore> {
     }))
 }
 
-fn siem(r: &mut Reader) -> Option<Url> {
-    let text = r.text("AUDIT_CHECKPOINT_SIEM_URL")?;
-    match Url::parse(&text) {
-        Ok(url) if matches!(url.scheme(), "syslog+tcp" | "syslog+tls" | "https") && url.host_str().is_some() => Some(url),
-        _ => {
-            r.fault(
-                "AUDIT_CHECKPOINT_SIEM_URL",
-                Some(&text),
-                "a URL that begins with syslog+tcp://, syslog+tls:// or https://",
-            );
-            None
-        }
-    }
+fn siem(r: &mut Reader) -> Option<Secret> {
+    let secret = r.secret("AUDIT_CHECKPOINT_SIEM_URL")?;
+    let url = Url::parse(secret.expose()).ok().filter(|url| url.host_str().is_some());
+    let expected = match url {
+        Some(url) if url.scheme() == "https" || (is_syslog(&url) && is_bare(&url)) => return Some(secret),
+        Some(url) if is_syslog(&url) => "nothing but a host and a port after syslog+tcp:// or syslog+tls://",
+        _ => "a URL that begins with syslog+tcp://, syslog+tls:// or https://",
+    };
+    r.fault("AUDIT_CHECKPOINT_SIEM_URL", None, expected);
+    None
+}
+
+fn is_syslog(url: &Url) -> bool {
+    matches!(url.scheme(), "syslog+tcp" | "syslog+tls")
+}
+
+fn is_bare(url: &Url) -> bool {
+    matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none() && names_nobody(url)
+}
+
+fn names_nobody(url: &Url) -> bool {
+    url.username().is_empty() && url.password().is_none()
+}
+
+/// A URL that may hold a password is not repeated.
+fn shown(text: &str) -> Option<&str> {
+    (!text.contains('@')).then_some(text)
 }

@@ -68,6 +68,7 @@ const URL: &str = "an absolute http or https URL such as https://tenure.example.
 const PREFIX: &str = "up to 64 letters, digits, dots, hyphens and underscores";
 const BUCKET: &str = "3 to 63 lower-case letters, digits, hyphens and dots";
 const TRIMMED: &str = "a text without blanks around it and without control characters";
+const BARE_SIEM: &str = "nothing but a host and a port after syslog+tcp:// or syslog+tls://";
 const SIEM: &str = "a URL that begins with syslog+tcp://, syslog+tls:// or https://";
 const ORIGINS: &str = "a comma list of origins such as https://intranet.example.org";
 const STORES: &str = "a comma list of file, s3 and siem";
@@ -155,7 +156,6 @@ fn words_urls_and_lists_are_refused_with_what_would_fit() {
         ("AUDIT_CHECKPOINT_S3_REGION", &[" ", " eu", "eu\n"], TRIMMED),
         ("AUDIT_CHECKPOINT_S3_PREFIX", &[" ", "a\tb"], TRIMMED),
         ("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID", &[" ", "id "], TRIMMED),
-        ("AUDIT_CHECKPOINT_SIEM_URL", &["siem", " ", "http://x", "syslog://x", "syslog+tcp://"], SIEM),
     ];
     for (name, values, expected) in rows {
         for value in *values {
@@ -255,6 +255,8 @@ fn a_secret_comes_from_its_variable_or_its_file_and_is_never_printed() {
         ("AUDIT_SIGNING_KEY", &["hunter2", " "], HEX),
         ("SMTP_URL", &["hunter2", "http://hunter2", "smtp://", " "], SMTP),
         ("REDIS_URL", &["http://hunter2", "hunter2:6379", "redis://", "redis://localhost/hunter2", " "], REDIS),
+        ("AUDIT_CHECKPOINT_SIEM_URL", &["hunter2", " ", "http://u:hunter2@x", "syslog://hunter2", "syslog+tcp://"], SIEM),
+        ("AUDIT_CHECKPOINT_SIEM_URL", &["syslog+tcp://x/hunter2", "syslog+tls://x?hunter2", "syslog+tls://u:hunter2@x"], BARE_SIEM),
     ];
     for (name, values, expected) in rows {
         let fault = format!("{name}: expected {expected}");
@@ -277,7 +279,7 @@ fn a_file_of_a_secret_is_there_regular_and_not_empty() {
     std::fs::write(&bytes, [0xff, 0xfe]).expect("a file");
     for name in [
         "SESSION_SECRET", "CONNECTOR_ENCRYPTION_KEY", "CONNECTOR_ENCRYPTION_KEY_PREVIOUS", "AUDIT_SIGNING_KEY", "SMTP_URL",
-        "REDIS_URL", "OIDC_CLIENT_SECRET", "AUDIT_CHECKPOINT_S3_SECRET_ACCESS_KEY",
+        "REDIS_URL", "OIDC_CLIENT_SECRET", "AUDIT_CHECKPOINT_S3_SECRET_ACCESS_KEY", "AUDIT_CHECKPOINT_SIEM_URL",
     ] {
         let name = format!("{name}_FILE");
         for (path, expected) in [

@@ -59,38 +59,44 @@ pub struct Answer {
     pub body: Bytes,
 }
 
-/// One client per origin.
+/// One client per origin, and per whether that may be this machine.
 #[derive(Default)]
 pub(super) struct Clients {
-    kept: Mutex<HashMap<Origin, reqwest::Client>>,
+    kept: Mutex<HashMap<(Origin, Loopback), reqwest::Client>>,
 }
 
 impl Clients {
     pub(super) fn of(
         &self,
         origin: &Origin,
+        loopback: Loopback,
         rules: &Arc<Rules>,
         tls: &Arc<ClientConfig>,
     ) -> Result<reqwest::Client, OutboundError> {
+        let key = (origin.clone(), loopback);
         let mut kept = self.kept.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(client) = kept.get(origin) {
+        if let Some(client) = kept.get(&key) {
             return Ok(client.clone());
         }
         if kept.len() >= KEPT_CLIENTS {
             kept.clear();
         }
-        let client = build(origin, rules, tls)?;
-        kept.insert(origin.clone(), client.clone());
+        let client = build(&key, rules, tls)?;
+        kept.insert(key, client.clone());
         Ok(client)
     }
 }
 
-fn build(origin: &Origin, rules: &Arc<Rules>, tls: &Arc<ClientConfig>) -> Result<reqwest::Client, OutboundError> {
+fn build(
+    (origin, loopback): &(Origin, Loopback),
+    rules: &Arc<Rules>,
+    tls: &Arc<ClientConfig>,
+) -> Result<reqwest::Client, OutboundError> {
     let mut tls = ClientConfig::clone(tls);
     tls.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     reqwest::Client::builder()
         .tls_backend_preconfigured(tls)
-        .dns_resolver(Arc::new(Checked { rules: rules.clone(), origin: origin.clone() }))
+        .dns_resolver(Arc::new(Checked { rules: rules.clone(), origin: origin.clone(), loopback: *loopback }))
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .referer(false)
@@ -105,16 +111,17 @@ fn build(origin: &Origin, rules: &Arc<Rules>, tls: &Arc<ClientConfig>) -> Result
 struct Checked {
     rules: Arc<Rules>,
     origin: Origin,
+    loopback: Loopback,
 }
 
 impl Resolve for Checked {
     fn resolve(&self, name: Name) -> Resolving {
-        let (rules, origin) = (self.rules.clone(), self.origin.clone());
+        let (rules, origin, loopback) = (self.rules.clone(), self.origin.clone(), self.loopback);
         Box::pin(async move {
             if !name.as_str().eq_ignore_ascii_case(&origin.host) {
                 return Err(OutboundError::NotListed(name.as_str().to_owned()).into());
             }
-            let addresses = rules.addresses(&origin, Loopback::AsSet).await?;
+            let addresses = rules.addresses(&origin, loopback).await?;
             Ok(Box::new(addresses.into_iter()) as Addrs)
         })
     }

@@ -16,6 +16,8 @@ mod http;
 pub mod metered;
 pub mod relay;
 mod resolver;
+pub mod s3;
+pub mod syslog;
 mod tls;
 
 use std::fmt;
@@ -68,6 +70,8 @@ impl Origin {
             "ldaps" => Some(636),
             "smtp" => Some(587),
             "smtps" => Some(465),
+            "syslog+tcp" => Some(514),
+            "syslog+tls" => Some(6514),
             _ => None,
         };
         let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
@@ -86,7 +90,7 @@ impl fmt::Display for Origin {
 }
 
 /// Whether a call may go to this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Loopback {
     /// As `OUTBOUND_ALLOW_LOOPBACK` says.
     AsSet,
@@ -255,9 +259,19 @@ impl Outbound {
 
     /// A connection to one of the checked addresses of `origin`.
     pub async fn connect(&self, origin: &Origin, limit: Duration) -> Result<TcpStream, OutboundError> {
+        self.connect_to(origin, Loopback::AsSet, limit).await
+    }
+
+    /// The same, with a word on whether that may be this machine.
+    pub async fn connect_to(
+        &self,
+        origin: &Origin,
+        loopback: Loopback,
+        limit: Duration,
+    ) -> Result<TcpStream, OutboundError> {
         let attempt = async {
             let mut last = OutboundError::NoSuchName(origin.host.clone());
-            for address in self.addresses(origin, Loopback::AsSet).await? {
+            for address in self.addresses(origin, loopback).await? {
                 match TcpStream::connect(address).await {
                     Ok(stream) => return Ok(stream),
                     Err(e) => last = unreachable(origin, &e),
@@ -270,16 +284,26 @@ impl Outbound {
 
     /// Sends an HTTP request to one of the `listed` origins and reads the whole answer.
     pub async fn send(&self, listed: &[Origin], request: Request) -> Result<Answer, OutboundError> {
+        self.send_to(listed, Loopback::AsSet, request).await
+    }
+
+    /// The same, with a word on whether that may be this machine.
+    pub async fn send_to(
+        &self,
+        listed: &[Origin],
+        loopback: Loopback,
+        request: Request,
+    ) -> Result<Answer, OutboundError> {
         let origin = Origin::of(&request.url).ok_or_else(|| OutboundError::NotListed(request.url.to_string()))?;
         if !listed.contains(&origin) || !matches!(origin.scheme.as_str(), "http" | "https") {
             return Err(OutboundError::NotListed(origin.to_string()));
         }
         let limit = request.time_limit.unwrap_or(TIME_LIMIT);
-        let client = self.inner.clients.of(&origin, &self.inner.rules, &self.inner.tls)?;
+        let client = self.inner.clients.of(&origin, loopback, &self.inner.rules, &self.inner.tls)?;
         within(&origin, limit, async {
             // An address in the URL never reaches the resolver of the client; it is checked here.
             if origin.host.parse::<IpAddr>().is_ok() {
-                self.addresses(&origin, Loopback::AsSet).await?;
+                self.addresses(&origin, loopback).await?;
             }
             http::exchange(&client, &origin, request).await
         })

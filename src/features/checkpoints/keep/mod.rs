@@ -1,6 +1,8 @@
 //! Where checkpoints are kept.
 
 pub mod file;
+pub mod s3;
+pub mod siem;
 
 use std::fmt::Debug;
 use std::future::Future;
