@@ -3,6 +3,7 @@
 pub mod demo;
 pub mod doctor;
 pub mod door;
+mod openapi;
 mod routes;
 mod serve;
 

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::get;
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
 use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
-use super::App;
+use super::{App, openapi};
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
 use crate::features::jobs::queue::QueueBackend;
@@ -19,6 +20,7 @@ use crate::features::{
     access, audit, checkpoints, clock, connectors, evidence, health, identity, imports, jobs, lifecycle, notifications, schedules, scim, settings, syslog,
     workflow,
 };
+use crate::platform::http::reply::{Failure, ProblemBody};
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{BODY_TIME, Frame, wrap};
 use crate::platform::http::ui;
@@ -26,7 +28,10 @@ use crate::platform::queue::QueueRuntime;
 use crate::platform::telemetry::{Telemetry, parse_filter};
 
 #[derive(OpenApi)]
-#[openapi(info(title = "Tenure", description = "Access that ends on time."))]
+#[openapi(
+    info(title = "Tenure", description = "Access that ends on time."),
+    components(schemas(ProblemBody))
+)]
 struct Document;
 
 /// What is known only once the parts run.
@@ -56,12 +61,31 @@ impl Live {
 
 /// The document that describes every route.
 pub(super) fn openapi_json(app: &App) -> String {
-    document(features(app, &Live::none()).into_openapi())
+    openapi::text(features(app, &Live::none()).into_openapi())
 }
 
-fn document(mut document: utoipa::openapi::OpenApi) -> String {
-    env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
-    document.to_json().unwrap_or_else(|_| "{}".to_owned())
+/// The document, and the page that shows it; both for everybody, as the source is.
+fn description(text: String) -> Router {
+    let text: Arc<str> = text.into();
+    let shown = Arc::clone(&text);
+    let page = Arc::new(std::sync::OnceLock::new());
+    let show = move || {
+        let (text, page) = (Arc::clone(&shown), Arc::clone(&page));
+        async move {
+            let page = page.get_or_init(|| openapi::page(&text));
+            match page {
+                Ok(html) => Ok(([("content-type", "text/html; charset=utf-8")], Bytes::from(html.clone()))),
+                Err(problem) => Err(Failure(problem.clone())),
+            }
+        }
+    };
+    Router::new()
+        .route("/api/openapi.json", get(move || {
+            let text = text.to_string();
+            async move { ([("content-type", "application/json")], text) }
+        }))
+        .route("/api/docs", get(show))
+        .route("/api/docs/style.css", get(|| async { ([("content-type", "text/css; charset=utf-8")], openapi::STYLE) }))
 }
 
 /// What the environment says about settings.
@@ -81,14 +105,7 @@ pub(super) fn started_settings(config: &Config) -> StartedSettings {
 /// The whole HTTP service.
 pub(super) fn router(app: &App, live: &Live) -> Router {
     let (api, description) = features(app, live).split_for_parts();
-    let text = Arc::new(document(description));
-    let api = api.route(
-        "/api/openapi.json",
-        get(move || {
-            let text = text.as_str().to_owned();
-            async move { ([("content-type", "application/json")], text) }
-        }),
-    );
+    let api = api.merge(self::description(openapi::text(description)));
     let server = &app.config.server;
     let limits = limits(app);
     let api = api.nest("/scim/v2", scim::api::router(scim_api(app, &limits)));

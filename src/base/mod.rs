@@ -14,6 +14,7 @@ pub mod id;
 pub mod memo;
 pub mod page;
 pub mod problem;
+pub mod strict;
 pub mod template;
 pub mod time;
 pub mod yaml;

@@ -9,6 +9,7 @@ pub const MAX_LIMIT: u32 = 200;
 
 /// What a caller asks of a list.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 pub struct PageRequest {
     /// How many items, 1 to 200; 50 when absent.

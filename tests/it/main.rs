@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "tests may")]
 
+mod api_document;
 mod approvals;
 mod audit_checkpoints;
 mod audit_outsiders;

@@ -77,6 +77,7 @@ struct EntryActor {
 
 /// What a list is narrowed by.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// Kind of thing, such as `assignment`.

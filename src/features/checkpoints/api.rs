@@ -120,6 +120,7 @@ fn body(tx: &Tx<'_>, record: Record) -> Result<CheckpointBody, Problem> {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// How many items, 1 to 200; 50 when absent.

@@ -168,6 +168,7 @@ async fn get_import(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct RowParams {
     /// Only rows of this verdict.

@@ -93,6 +93,7 @@ impl ImportState {
 /// What a row would do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ImportVerdict)]
 pub enum Verdict {
     /// Add something.
     New,

@@ -84,6 +84,7 @@ impl From<JobView> for Job {
 
 /// What a list is narrowed by.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// `waiting`, `delayed`, `active`, `completed` or `failed`.

@@ -42,6 +42,7 @@ pub fn routes(state: LifecycleApi) -> Routes {
 /// Why somebody leaves or comes back.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = LeaverReasonBody)]
 struct ReasonBody {
     /// For the audit log.
     reason: String,
@@ -95,6 +96,7 @@ async fn reactivate(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// Only in this state.
@@ -136,6 +138,7 @@ async fn get_leaver(
 /// What is decided about people whose leaving is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = LeaverDecision)]
 enum Decision {
     /// They leave.
     Release,

@@ -164,6 +164,7 @@ fn view(tx: &Tx<'_>, whole: Whole) -> Result<ScheduleView, Problem> {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// `system`: Tenure's own jobs; `workflow`: those that start workflows; both when absent.
@@ -256,6 +257,7 @@ async fn create_schedule(
 
 /// When to look ahead to.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(rename_all = "camelCase")]
 struct PreviewParams {
     /// Five cron fields.
@@ -267,6 +269,7 @@ struct PreviewParams {
 
 /// What a schedule would do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = SchedulePreview)]
 struct Preview {
     /// The next instants it fires at.
     items: Vec<Timestamp>,

@@ -30,6 +30,7 @@ pub fn routes(state: SyslogApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// `error`, `warn`, `info`, `debug` or `trace`.
@@ -91,6 +92,7 @@ impl PurgeApi {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct PreviewParams {
     /// Counts what is older than this, 0 to 3650; the retention in force when absent.
@@ -99,6 +101,7 @@ struct PreviewParams {
 
 /// What a purge would remove.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
+#[schema(as = PurgePreview)]
 struct Preview {
     /// How many entries.
     count: u64,

@@ -14,6 +14,7 @@ use super::reply::Failure;
 use crate::base::access::{Permit, Principal};
 use crate::base::id::TypedId;
 use crate::base::problem::{FieldError, Problem};
+use crate::base::strict::Strict;
 
 /// The deepest nesting of arrays and objects that is read.
 const MAX_DEPTH: usize = 64;
@@ -141,7 +142,7 @@ pub fn parse_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     check_depth(bytes)?;
     let value: serde_json::Value = serde_json::from_slice(bytes)
         .map_err(|e| Problem::Malformed(format!("The body is not JSON: {e}.")))?;
-    serde_path_to_error::deserialize(value).map_err(|e| {
+    serde_path_to_error::deserialize(Strict(value)).map_err(|e| {
         let path = e.path().to_string();
         let field = if path == "." { "body".to_owned() } else { path };
         let message = e.inner().to_string();

@@ -25,6 +25,7 @@ pub fn routes(state: AccessApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// How it was at a past instant, or at the end of a day such as 2031-03-01 where the organisation is.
@@ -128,6 +129,7 @@ async fn list_assignments(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct OneParams {
     /// How it was at a past instant, or at the end of a day such as 2031-03-01 where the organisation is.

@@ -35,6 +35,7 @@ pub fn routes(state: AccessApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// How they were at a past instant, or at the end of a day such as 2031-03-01 where the organisation is.
@@ -150,6 +151,7 @@ async fn submit_document(
 
 /// What a file is called.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct ContentParams {
     /// Its name, without a folder.
     name: String,
@@ -220,6 +222,7 @@ async fn get_content(
 /// Why a document is approved, rejected or withdrawn.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = DocumentReasonBody)]
 struct ReasonBody {
     /// The reason; a rejection needs one.
     reason: Option<String>,

@@ -26,6 +26,7 @@ pub fn routes(state: AccessApi) -> Routes {
 
 /// What a list is narrowed by.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// A part of the name.

@@ -34,6 +34,7 @@ pub fn routes(state: AccessApi) -> Routes {
 /// The formats of a file.
 #[derive(Debug, Clone, Copy, Default, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = AssignmentExportFormat)]
 enum Format {
     /// Comma-separated values.
     #[default]
@@ -41,11 +42,13 @@ enum Format {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ExportParams {
     /// A past instant, or a day whose end is meant; now when absent.
     as_of: Option<String>,
     /// `csv`, which is all there is.
+    #[param(inline)]
     format: Format,
     /// Only of this person.
     person_id: Option<PersonId>,

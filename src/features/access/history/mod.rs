@@ -105,6 +105,7 @@ impl Way {
 /// Who agreed to access, and when.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = PastApprover)]
 pub struct Approver {
     /// Who; null when nobody decided.
     pub person: Option<PersonRef>,
@@ -168,7 +169,7 @@ impl Decisions {
 /// Who made a change.
 #[derive(Debug, Clone, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-#[schema(as = ChangedBy)]
+#[schema(as = PastChangedBy)]
 pub struct By {
     /// `person`, `cli`, `scim` or `system`.
     #[serde(rename = "type")]

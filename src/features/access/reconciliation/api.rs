@@ -198,6 +198,7 @@ impl PlanView {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// `running`, `completed`, `held` or `failed`.
@@ -243,6 +244,7 @@ async fn get_reconciliation(
 /// What is to be reconciled.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ReconciliationStartBody)]
 struct StartBody {
     /// Which entitlements; all that say how they are listed when absent.
     entitlement_ids: Option<Vec<EntitlementId>>,
@@ -274,6 +276,7 @@ async fn start_reconciliation(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ItemParams {
     /// `add`, `remove`, `adopt` or `ignore`.
@@ -382,6 +385,7 @@ async fn list_items(
 /// Why a plan is approved or rejected.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = PlanDecisionBody)]
 struct DecisionBody {
     /// The reason, for the audit log.
     reason: String,

@@ -49,9 +49,11 @@ enum Format {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ExportParams {
     /// `jsonl`, `csv` or `tiles`.
+    #[param(inline)]
     format: Format,
     /// Whether it comes as a tar with a manifest; `tiles` always do.
     manifest: bool,
@@ -71,7 +73,8 @@ struct ExportParams {
 
 /// The audit log as a file, oldest first. It is written while it is sent.
 #[utoipa::path(get, path = "/api/audit/export", tag = "audit", params(ExportParams), responses(
-    (status = 200, body = String, content_type = "application/x-ndjson"), (status = 409), (status = 422)))]
+    (status = 200, content((String = "application/x-ndjson"), (String = "text/csv"), (Vec<u8> = "application/x-tar"))),
+    (status = 409), (status = 422)))]
 async fn export_log(
     _: Allowed<may::AuditRead>,
     State(api): State<ExportApi>,

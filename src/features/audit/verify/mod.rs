@@ -21,6 +21,7 @@ const PAGE: u32 = 1_024;
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = AuditVerdict)]
 pub struct Verdict {
     /// Rows read.
     pub rows: u64,

@@ -64,6 +64,7 @@ impl From<Account> for AccountInfo {
 
 /// Which accounts.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// Only the one with this address.

@@ -38,6 +38,7 @@ pub fn routes(state: GroupsApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// Part of a name.

@@ -35,6 +35,7 @@ pub fn routes(state: PeopleApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// Part of a name or an address.
@@ -172,7 +173,7 @@ struct PersonChangeBody {
 
 /// Changes a person.
 #[utoipa::path(patch, path = "/api/people/{id}", tag = "people", params(("id" = PersonId, Path)),
-    request_body = PersonChangeBody, responses((status = 200, body = Person), (status = 404), (status = 422)))]
+    request_body = PersonChangeBody, responses((status = 200, body = Person), (status = 404), (status = 409), (status = 422)))]
 async fn change_person(
     caller: Allowed<may::PersonWrite>,
     State(api): State<PeopleApi>,

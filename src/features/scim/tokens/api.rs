@@ -35,6 +35,7 @@ pub fn routes(state: TokensApi) -> Routes {
 /// Every token, and where SCIM is.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = ScimTokenList)]
 struct TokenList {
     /// The address that an identity provider is given.
     base_url: String,
@@ -52,6 +53,7 @@ async fn list_tokens(_: Allowed<may::AccountRead>, State(api): State<TokensApi>)
 /// A token that is wanted.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = ScimTokenBody)]
 struct TokenBody {
     /// What it is for, such as the name of the identity provider.
     name: String,

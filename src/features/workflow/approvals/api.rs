@@ -31,6 +31,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// `pending`, `decided` or `all`; pending when absent.
@@ -110,6 +111,7 @@ async fn get_approval(
 /// A decision.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ApprovalDecisionBody)]
 struct DecisionBody {
     /// `approve` or `reject`.
     decision: Decision,
@@ -120,6 +122,7 @@ struct DecisionBody {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = ApprovalDecision)]
 enum Decision {
     /// Yes.
     Approve,
@@ -239,6 +242,7 @@ async fn ask(
 /// An answer.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = ApprovalAnswerBody)]
 struct AnswerBody {
     /// What the approvers should know.
     text: String,

@@ -192,7 +192,6 @@ pub struct CaseConfig {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ValueCase {
     /// The value; or, as a list, any of these.
-    #[schema(value_type = Object)]
     pub equals: Value,
     /// The outcome when the value is this one.
     pub outcome: String,

@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::diff::{Change, diff};
 use super::ops::Outcome;
 use super::store::WorkflowFilter;
-use super::text::{self, Document, Fault, Format};
+use super::text::{self, Document, Fault, Format, WorkflowFile};
 use super::validate::{Finding, Validation, validate};
 use super::{Definition, Workflow, WorkflowStatus, ops, store};
 use crate::base::access::{Permission, Principal, may};
@@ -101,6 +101,7 @@ fn view(w: Workflow, by: &Principal, allow_mocks: bool, whole: bool) -> Workflow
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// `draft`, `active` or `deprecated`.
@@ -168,12 +169,20 @@ async fn create_workflow(
     Ok((StatusCode::CREATED, Json(view(workflow, &caller.principal, api.allow_mocks, true))))
 }
 
+/// What may be a definition, or is to become one.
+#[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CandidateBody {
+    /// What it says so far.
+    definition: Value,
+}
+
 /// Checks a definition without storing it, also one that could not be stored.
-#[utoipa::path(post, path = "/api/workflows/validate", tag = "workflows", request_body = DefinitionBody,
+#[utoipa::path(post, path = "/api/workflows/validate", tag = "workflows", request_body = CandidateBody,
     responses((status = 200, body = Validation)))]
 async fn validate_definition(
     _: Allowed<may::WorkflowRead>,
-    Body(body): Body<DefinitionBody>,
+    Body(body): Body<CandidateBody>,
 ) -> Result<Json<Validation>, Failure> {
     Ok(Json(match text::definition(body.definition) {
         Ok(definition) => validate(&definition),
@@ -257,6 +266,7 @@ async fn get_form(
 }
 
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 struct CompareParams {
     /// The version that is compared with.
     with: WorkflowId,
@@ -293,16 +303,18 @@ async fn compare(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ExportParams {
     /// `yaml` (the default) or `json`.
+    #[param(inline)]
     format: Format,
 }
 
 /// A version as a file, with the key of its workflow.
 #[utoipa::path(get, path = "/api/workflows/{id}/export", tag = "workflows",
     params(("id" = WorkflowId, Path), ExportParams),
-    responses((status = 200, content((String = "application/yaml"), (Definition = "application/json"))), (status = 404)))]
+    responses((status = 200, content((WorkflowFile = "application/yaml"), (WorkflowFile = "application/json"))), (status = 404)))]
 async fn export(
     _: Allowed<may::WorkflowRead>,
     State(api): State<WorkflowApi>,
@@ -321,6 +333,7 @@ async fn export(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ImportParams {
     /// Tells what would happen, and stores nothing.
@@ -498,6 +511,7 @@ async fn duplicate(
 /// What a run is started with.
 #[derive(Debug, Clone, Default, Deserialize, utoipa::ToSchema)]
 #[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = WorkflowStartBody)]
 struct StartBody {
     /// Whom it is about; the caller when absent.
     subject_id: Option<crate::base::id::PersonId>,

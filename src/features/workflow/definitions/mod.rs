@@ -104,7 +104,6 @@ pub struct Variable {
     pub required: bool,
     /// Its value when none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub default: Option<Value>,
     /// What forms show.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -114,7 +113,6 @@ pub struct Variable {
     pub description: Option<String>,
     /// The values that are taken; of a list, its items. Any when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schema(value_type = Vec<Object>)]
     pub options: Vec<Value>,
     /// The smallest number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -195,7 +193,6 @@ pub struct Step {
     pub timeout: Option<Timeout>,
     /// What undoes it, when the run fails later and `onError` is `compensate`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<Object>)]
     pub compensation: Option<Box<Compensation>>,
     /// Where the run goes, by outcome.
     #[serde(default)]
@@ -268,7 +265,7 @@ pub struct Timeout {
 }
 
 /// What undoes a step. Its texts are templates that also see what the step gave.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(try_from = "WrittenCompensation")]
 pub struct Compensation {
     /// What is done.

@@ -8,9 +8,12 @@ use serde::de::DeserializeOwned;
 use serde::ser::{SerializeMap as _, Serializer};
 use serde::Serialize;
 use serde_json::{Map, Value};
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{Object, Schema, Type};
 
 use super::validate::Finding;
 use super::{Definition, Step, Variable};
+use crate::base::strict::Strict;
 use crate::base::yaml::{self, MAX_BYTES, Places};
 
 /// The deepest nesting that is read.
@@ -19,6 +22,7 @@ const MAX_DEPTH: usize = 64;
 /// How a text is written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = WorkflowFormat)]
 pub enum Format {
     /// YAML 1.2.
     #[default]
@@ -53,6 +57,28 @@ pub struct Document {
     pub key: Option<String>,
     /// What it says.
     pub definition: Definition,
+}
+
+/// A file with a definition and the key of its workflow, as the document of the API shows it.
+#[derive(Debug)]
+pub struct WorkflowFile;
+
+impl utoipa::PartialSchema for WorkflowFile {
+    fn schema() -> RefOr<Schema> {
+        let mut schema = Definition::schema();
+        if let RefOr::T(Schema::Object(object)) = &mut schema {
+            let mut key = Object::with_type(Type::String);
+            key.description = Some("The key of the workflow.".to_owned());
+            object.properties.insert("key".to_owned(), Schema::Object(key).into());
+        }
+        schema
+    }
+}
+
+impl utoipa::ToSchema for WorkflowFile {
+    fn schemas(schemas: &mut Vec<(String, RefOr<Schema>)>) {
+        Definition::schemas(schemas);
+    }
 }
 
 /// A fault in a text.
@@ -141,7 +167,7 @@ pub fn is_key(text: &str) -> bool {
 
 /// A definition; each fault of its form is named by its path.
 pub fn definition(value: Value) -> Result<Definition, Vec<Finding>> {
-    let error = match serde_path_to_error::deserialize::<_, Definition>(&value) {
+    let error = match serde_path_to_error::deserialize::<_, Definition>(Strict(value.clone())) {
         Ok(definition) => return Ok(definition),
         Err(e) => finding("", &e.path().to_string(), e.inner().to_string()),
     };
@@ -177,7 +203,7 @@ fn step_faults(path: &str, step: &Value, found: &mut Vec<Finding>) {
         action_faults(&format!("{path}.compensation"), compensation, found);
     }
     if found.len() == before
-        && let Err(e) = serde_path_to_error::deserialize::<_, Step>(step)
+        && let Err(e) = serde_path_to_error::deserialize::<_, Step>(Strict(step.clone()))
     {
         found.push(finding(path, &e.path().to_string(), e.inner().to_string()));
     }

@@ -124,7 +124,7 @@ pub enum Event {
 }
 
 /// Why a step failed; holds no secret.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct StepError {
     /// For people.
     pub message: String,

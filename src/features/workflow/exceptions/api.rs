@@ -128,10 +128,8 @@ struct ChangeView {
     /// What.
     name: String,
     /// Before.
-    #[schema(value_type = Object)]
     before: Value,
     /// After.
-    #[schema(value_type = Object)]
     after: Value,
 }
 
@@ -222,6 +220,7 @@ fn is_visible(by: &Principal, e: &Exception) -> bool {
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// `pending`, `approved`, `rejected` or `expired`.
@@ -398,7 +397,7 @@ struct GrantBody {
 
 /// Grants a role outside a run. With the rule of the second person on, it is asked for.
 #[utoipa::path(post, path = "/api/assignments", tag = "access", request_body = GrantBody,
-    responses((status = 201, body = Assignment), (status = 202, body = ExceptionView), (status = 403), (status = 409),
+    responses((status = 201, body = Assignment), (status = 202, body = ExceptionView), (status = 403), (status = 404), (status = 409),
               (status = 422)))]
 async fn grant_role(
     caller: Allowed<may::AssignmentWrite>,

@@ -25,6 +25,7 @@ pub const REVIEW_DAYS: u32 = 7;
 /// What a review came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = BreakGlassVerdict)]
 pub enum Verdict {
     /// There was need.
     Justified,

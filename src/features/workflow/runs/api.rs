@@ -142,6 +142,7 @@ fn waiting_at(name: String, wait: &Wait, since: Timestamp) -> Option<WaitingFor>
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct ListParams {
     /// How they stand.
@@ -250,10 +251,8 @@ struct StepView {
     /// Tries.
     attempt: u32,
     /// What it gave.
-    #[schema(value_type = Option<Object>)]
     output: Option<Value>,
     /// Why it failed.
-    #[schema(value_type = Option<Object>)]
     error: Option<StepError>,
     /// When it was entered.
     started_at: Timestamp,

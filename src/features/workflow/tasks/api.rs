@@ -161,6 +161,7 @@ fn view(tx: &Tx<'_>, by: &Principal, task: Task) -> Result<TaskView, Problem> {
 type SeesTasks = (may::TaskRead, may::TaskWork);
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// `open` (which are owed), `done` (which are over) or `all`; open when absent.
@@ -217,6 +218,7 @@ async fn list_tasks(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct CountParams {
     /// Only those that the caller has or may take.
@@ -363,6 +365,7 @@ async fn complete(
 /// An answer to a consent.
 #[derive(Debug, Clone, Deserialize, utoipa::ToSchema)]
 #[serde(deny_unknown_fields)]
+#[schema(as = TaskAnswerBody)]
 struct AnswerBody {
     /// True to agree, false to decline.
     agree: bool,

@@ -153,6 +153,7 @@ async fn end_delegation(
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct DecidersParams {
     /// Text in the name.

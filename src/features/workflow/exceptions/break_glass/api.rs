@@ -85,6 +85,7 @@ fn view(tx: &Tx<'_>, by: &Principal, b: BreakGlass) -> Result<BreakGlassView, Pr
 }
 
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct ListParams {
     /// Only those that nobody reviewed.
