@@ -277,7 +277,8 @@ fn handlers(
         mailer: mailer.clone(),
         public_url: config.server.public_url.to_string(),
     }));
-    all.extend(checkpoints::jobs::handlers(checkpoints.clone(), config.audit.schedule.clone()));
+    let (sign, verify) = (config.audit.schedule.clone(), config.audit.verify.clone());
+    all.extend(checkpoints::jobs::handlers(checkpoints.clone(), sign, verify));
     all.push(Arc::new(RotateKeys { secrets: connectors.secrets().clone() }));
     all.push(Arc::new(TriggerWorkflow));
     all.extend(clock::jobs::handlers());

@@ -7,6 +7,7 @@ mod audit_checkpoints;
 mod audit_outsiders;
 mod audit_stores;
 mod audit_tamper;
+mod audit_verification;
 mod backup;
 mod blobs;
 mod cli;

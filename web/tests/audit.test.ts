@@ -90,6 +90,15 @@ describe('the verdict of a verification', () => {
     expect(look.seq).toBe(512);
   });
 
+  it('keeps apart what nobody can tell, and tells who did not answer', () => {
+    const cut = verdictLook({ ...sound, rows: 0, outcome: 'unknown', detail: 'the disk failed' });
+    expect(cut).toMatchObject({ tone: 'warn', title: 'Nobody can tell' });
+    expect(cut.text).toContain('says nothing about whether it is sound. the disk failed.');
+    const alone = verdictLook({ ...sound, outcome: 'sound', silent: ['s3'] });
+    expect(alone).toMatchObject({ tone: 'info', title: 'Sound' });
+    expect(alone.text).toContain('Not compared with the newest checkpoint in s3, which did not answer');
+  });
+
   it('leads to no entry that is not there', () => {
     const cut = verdictLook({ ...sound, rows: 40, fault: { seq: 41, kind: 'short', detail: 'signed for 60 entries; here are 40' } });
     expect(cut).toMatchObject({ tone: 'bad', title: 'Tampered with: cut off after entry 40' });

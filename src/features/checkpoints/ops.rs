@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{
     DOWN_AFTER, KEEP_CHECKPOINT, Reason, Record, Refusal, RefusalKind, TELL_REFUSAL, Trouble, is_overdue, judge, store,
+    verification,
 };
 use crate::base::access::SystemRole;
 use crate::base::cron::Schedule;
@@ -42,6 +43,11 @@ pub fn sign(
     places: &[&'static str],
 ) -> Result<Result<Record, Refusal>, Problem> {
     let (size, _) = audit_store::head(tx)?.ok_or_else(|| Problem::internal("the audit log is empty"))?;
+    if let Some((fault, _)) = verification::store::find_fault(tx)? {
+        let refusal = verification::ops::refusal(&fault);
+        refuse(tx, &refusal)?;
+        return Ok(Err(refusal));
+    }
     let known = keys::list(tx)?;
     if let Err(refusal) = compare(tx, &known, kept, size)? {
         refuse(tx, &refusal)?;
@@ -112,7 +118,7 @@ fn unsigned(place: &str, fault: &NoteFault) -> Refusal {
 }
 
 /// Remembers a refusal and raises the alarm, once for each.
-fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
+pub fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
     tracing::error!(kind = refusal.kind.as_str(), "no checkpoint is signed: {}", refusal.detail);
     let known = store::find_refusal(tx)?;
     store::insert_refusal(tx, refusal)?;
@@ -125,9 +131,13 @@ fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
 /// Tells every administrator that nothing is signed any more, unless that changed meanwhile.
 pub fn tell(tx: &Tx<'_>) -> Result<(), Problem> {
     let Some((refusal, _)) = store::find_refusal(tx)? else { return Ok(()) };
+    let subject = match refusal.kind {
+        RefusalKind::Tampered => "The audit log was tampered with",
+        _ => "The audit log is not what its checkpoint says",
+    };
     let message = Message {
         kind: "audit",
-        subject: "The audit log is not what its checkpoint says".to_owned(),
+        subject: subject.to_owned(),
         body: format!(
             "{} Nothing is signed any more until that is cleared up. Keep the database and the checkpoints as they are, \
              find out who could write them, and compare by tenure audit verify --checkpoints.",
@@ -142,6 +152,10 @@ pub fn tell(tx: &Tx<'_>) -> Result<(), Problem> {
 pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Problem> {
     if let Some((refusal, _)) = store::find_refusal(tx)? {
         return Ok(Some(Trouble::Refused(format!("No checkpoint is signed. {}", refusal.detail))));
+    }
+    if let Some(why) = verification::store::find(tx)?.and_then(|last| last.finding.unknown) {
+        let detail = format!("nobody can tell whether the log is what was written: it could not be read to its end: {why}");
+        return Ok(Some(Trouble::Late(detail)));
     }
     if is_overdue(store::find_newest(tx)?.as_ref(), schedule, tx.now()) {
         return Ok(Some(Trouble::Late("no checkpoint was made when its time had come".to_owned())));

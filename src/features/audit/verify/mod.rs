@@ -7,8 +7,9 @@
 
 mod walk;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Hash;
 use super::note::Checkpoint;
 use crate::base::problem::Problem;
 use crate::platform::store::Store;
@@ -16,7 +17,7 @@ use crate::platform::store::Store;
 pub use walk::Walk;
 
 /// How many rows one read transaction covers.
-const PAGE: u32 = 1_024;
+pub const PAGE: u32 = 1_024;
 
 /// The result of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
@@ -37,10 +38,35 @@ pub struct Verdict {
 pub struct Fault {
     /// Which row; 0 when it is no row but a checkpoint.
     pub seq: u64,
-    /// `gap`, `hash`, `link`, `leaf`, `copy`, `state`, `node`, `root`, `short` or `note`.
+    /// One of [`KINDS`].
     pub kind: &'static str,
     /// In words.
     pub detail: String,
+}
+
+/// What can be wrong with the log.
+pub const KINDS: [&str; 10] = ["gap", "hash", "link", "leaf", "copy", "state", "node", "root", "short", "note"];
+
+impl Fault {
+    /// What was written down of one.
+    pub fn stored(seq: u64, kind: &str, detail: String) -> Self {
+        Self { seq, kind: KINDS.into_iter().find(|known| *known == kind).unwrap_or("leaf"), detail }
+    }
+
+    /// Whether it was told from a checkpoint, and would not have been noticed without.
+    pub fn needs_checkpoint(&self) -> bool {
+        matches!(self.kind, "root" | "short" | "note")
+    }
+}
+
+/// Where a walk stood when it was stopped. Its checkpoints are not part of it: they are asked for anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Rows that were read.
+    pub rows: u64,
+    erased: u64,
+    last: [Hash; 2],
+    edge: Vec<Hash>,
 }
 
 /// A signed checkpoint that the log is compared with.

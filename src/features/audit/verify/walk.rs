@@ -9,10 +9,10 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Expected, Fault, Verdict};
+use super::{Expected, Fault, Position, Verdict};
 use crate::base::problem::Problem;
-use crate::features::audit::merkle::{Frontier, node_hash};
-use crate::features::audit::store::{self, SeenLeaf};
+use crate::features::audit::merkle::{self, Frontier, node_hash};
+use crate::features::audit::store::{self, SeenLeaf, StoredNodes};
 use crate::features::audit::{Hash, leaf_hash};
 use crate::platform::store::Tx;
 
@@ -107,6 +107,34 @@ impl Walk {
     pub fn new(mut expected: Vec<Expected>) -> Self {
         expected.sort_by_key(|e| std::cmp::Reverse(e.checkpoint.size));
         Self { expected, ..Self::default() }
+    }
+
+    /// Where it stands, for another one to go on from there; nothing to go on from once there is a fault.
+    pub fn position(&self) -> Option<Position> {
+        self.fault.is_none().then(|| Position {
+            rows: self.rows,
+            erased: self.erased,
+            last: self.last,
+            edge: self.frontier.edge().to_vec(),
+        })
+    }
+
+    /// A walk that goes on where another stood. Nothing when the log there is not what that one read, or does not agree
+    /// with a checkpoint of what lies behind it: then only a walk from the beginning tells where the fault is.
+    pub fn resume(tx: &Tx<'_>, at: Position, expected: Vec<Expected>) -> Result<Option<Self>, Problem> {
+        let stands = store::find_leaf(tx, at.rows)?.is_some_and(|row| row.leaf_hash == at.last[0]);
+        let Some(frontier) = Frontier::at(at.rows, at.edge).filter(|_| stands) else { return Ok(None) };
+        let mut walk = Self { rows: at.rows, erased: at.erased, last: at.last, frontier, ..Self::new(expected) };
+        while let Some(next) = walk.expected.pop_if(|next| next.checkpoint.size <= at.rows) {
+            // The nodes were compared with the rows on the way there.
+            let root = merkle::root(next.checkpoint.size, &StoredNodes(tx));
+            if !root.is_ok_and(|root| root == next.checkpoint.root) {
+                return Ok(None);
+            }
+            walk.agreed = next.checkpoint.size;
+            walk.checked += 1;
+        }
+        Ok(Some(walk))
     }
 
     /// Checks the next `limit` rows, and after the last row the end; answers whether there is more to check.

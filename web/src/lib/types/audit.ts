@@ -66,6 +66,12 @@ export interface AuditVerdict {
   erased: number;
   fault: AuditFault | null;
   checkpointsChecked: number;
+  /** Unknown: it could not be read to its end. */
+  outcome?: 'sound' | 'tampered' | 'unknown';
+  /** Why nobody can tell. */
+  detail?: string | null;
+  /** Places that did not answer when they were asked for their newest checkpoint. */
+  silent?: string[];
 }
 
 export interface LastVerification extends AuditVerdict {
@@ -92,6 +98,7 @@ export interface CheckpointsState {
   refused: { at: Instant; detail: string; kind: string } | null;
   stores: CheckpointStore[];
   lastVerification: LastVerification | null;
+  nextVerificationAt?: Instant | null;
 }
 
 export interface AuditKey {

@@ -40,19 +40,24 @@ function faultLook(fault: AuditFault, rows: number): VerdictLook {
   return { tone: 'bad', title: `Tampered with at entry ${count(fault.seq)}`, text: `${what}${rest}`, seq: fault.seq };
 }
 
-/** A verdict that was given: sound, or tampered with. */
+/** A verdict that was given: sound, tampered with, or that nobody can tell. */
 export function verdictLook(verdict: AuditVerdict, tookMs?: number): VerdictLook {
   const { rows, erased, fault, checkpointsChecked: checked } = verdict;
   if (fault) return faultLook(fault, rows);
+  if (verdict.outcome === 'unknown') {
+    const why = verdict.detail ? ` ${verdict.detail.replace(/\.$/, '')}.` : '';
+    return { tone: 'warn', title: 'Nobody can tell', text: `The log could not be read to its end, which says nothing about whether it is sound.${why}` };
+  }
   const took = tookMs === undefined ? '' : ` in ${duration(tookMs)}`;
   const agree = checked === 1 ? '1 checkpoint agrees with them.' : `${count(checked)} checkpoints agree with them.`;
   const gone = erased === 0 ? '' : ` The content of ${entries(erased)} was erased, which their proofs outlive.`;
+  const silent = verdict.silent?.length ? ` Not compared with the newest checkpoint in ${verdict.silent.join(' and ')}, which did not answer.` : '';
   if (checked === 0) {
     return {
       tone: 'info',
       title: 'Sound in itself',
-      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${gone}`,
+      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${silent}${gone}`,
     };
   }
-  return { tone: 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${gone}` };
+  return { tone: silent ? 'info' : 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${silent}${gone}` };
 }
