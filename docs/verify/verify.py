@@ -161,6 +161,32 @@ def opened(digest, salt, state):
     return len(salt) == 16 and digest == {"alg": "sha256", "digest": real, "len": len(state)}
 
 
+class Erasures:
+    """What is missing, and what entries say was erased: an entry tells of it, or it is a fault."""
+
+    def __init__(self):
+        self.missed, self.told = [], {}
+
+    def miss(self, leaf, name):
+        need(name == "context" or not leaf["action"].startswith("audit."),
+             f"{name} of entry {leaf['seq']} was erased, which that of an entry about the log never is")
+        self.missed.append((leaf["seq"], name))
+
+    def take(self, leaf, state):
+        if leaf["action"] == "audit.erased":
+            need(isinstance(state, dict), f"entry {leaf['seq']}, which tells of an erasure, is not opened")
+            for name, ranges in state.get("erased", {}).items():
+                self.told.setdefault(name, []).extend((first, last) for first, last in ranges)
+
+    def check(self):
+        for name in {name for _, name in self.missed}:
+            told, reach, at = sorted(self.told.get(name, [])), 0, 0
+            for seq in sorted(seq for seq, of in self.missed if of == name):
+                while at < len(told) and told[at][0] <= seq:
+                    reach, at = max(reach, told[at][1]), at + 1
+                need(seq <= reach, f"{name} of entry {seq} was erased, and no entry says so")
+
+
 # Folders.
 
 class Folder:
@@ -264,7 +290,7 @@ def check_lines(folder):
     import rfc8785
     whole = not folder.manifest["filter"]
     own, roots = folder.checkpoints(folder.manifest["checkpoint"]) if folder.manifest["checkpoint"] else (None, {})
-    tree, prev, last, count = Tree(), bytes(32), 0, 0
+    tree, prev, last, count, erasures = Tree(), bytes(32), 0, 0, Erasures()
     for line in folder.lines("audit-"):
         leaf = line["leaf"]
         node = leaf_hash(rfc8785.dumps(leaf))
@@ -275,11 +301,18 @@ def check_lines(folder):
             if leaf[name] is not None and name not in line["erased"]:
                 salt = line["salts"].get(name, "")
                 need(opened(leaf[name], salt, rfc8785.dumps(line[name])), f"{name} of entry {line['seq']} is not what was sealed")
+            elif leaf[name] is not None:
+                erasures.miss(leaf, name)
+        if whole:
+            erasures.take(leaf, line["newState"])
         prev, last, count = node, line["seq"], count + 1
         tree.push(node)
         if whole and tree.size in roots:
             need(tree.root() == roots[tree.size], f"the first {tree.size} entries are not those that were signed for")
     need(count == folder.manifest["entries"], "entries are missing at the end")
+    if whole:
+        erasures.check()
+    folder.figures["erased"] = len(erasures.missed)
     need(not whole or not own or own.size <= count, "the log is shorter than its checkpoint says")
     folder.figures["entries"] = count
     if not whole:
@@ -323,19 +356,21 @@ class Pack:
     def read(self):
         """Reads the log with what opens its entries, both in order."""
         openings = self.folder.lines("openings-")
-        opening, count, erased = next(openings, None), 0, 0
+        opening, count, erased, erasures = next(openings, None), 0, 0, Erasures()
         for seq, node, leaf in self.folder.entries():
             parts = {}
             while opening and opening["seq"] == seq:
                 digest = leaf[{"context": "context", "new": "newState"}[opening["part"]]]
                 if opening.get("erased"):
                     parts[opening["part"]], erased = False, erased + 1
+                    erasures.miss(leaf, {"context": "context", "new": "newState"}[opening["part"]])
                 else:
                     state = opening["state"].encode()
                     need(digest and opened(digest, opening["salt"], state), f"what opens entry {seq} is not what was sealed")
                     parts[opening["part"]], count = json.loads(state), count + 1
                 opening = next(openings, None)
                 need(not opening or opening["seq"] >= seq, "openings are not in order")
+            erasures.take(leaf, parts.get("new"))
             if leaf["entity"] in self.events:
                 event = Event(seq, node, leaf, parts)
                 self.numbers[seq] = event
@@ -343,6 +378,7 @@ class Pack:
                 if (leaf["entity"], leaf["action"]) == ("assignment", "role.granted"):
                     self.grants.append(event)
         need(opening is None, "an entry is opened that is not in the log")
+        erasures.check()
         self.folder.figures.update(opened=count, erased=erased)
         self.decided = [e for events in self.events["approval"].values() for e in events
                         if e.action in ("approval.decided", "approval.failed")]

@@ -8,7 +8,10 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::audit_export::{self, ExportArgs};
+use super::{refuse, with_door};
+use crate::app::door::Door;
 use crate::base::problem::Problem;
+use crate::config::{Config, Reader};
 use crate::features::audit::note::VerifierKey;
 use crate::features::audit::verify::{Expected, Fault, Verdict, verify_log};
 use crate::features::audit::{encode_hash, keys, merkle, proof, store};
@@ -33,6 +36,11 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Erase what entries stand for: who, before and after. The entries and all proofs stay, and an entry tells what was
+    /// erased. Beside a running server or without one, which then erases at its next start. While the rule of the second
+    /// person is on, two administrators do it on the page of the audit log.
+    #[command(after_help = "Example:\n  tenure audit erase --person per_01h… --reason \"asked to be forgotten, ticket 4711\"")]
+    Erase(EraseArgs),
     /// Write the log into a folder, for others to read and to check.
     #[command(after_help = "Example:\n  tenure audit export --db /var/lib/tenure/tenure.db --tiles /mnt/evidence/tiles")]
     Export(ExportArgs),
@@ -46,6 +54,22 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EraseArgs {
+    /// The id of a person: everything in the entries about them, and their name in those that they made.
+    #[arg(long, value_name = "ID", required_unless_present = "entries")]
+    person: Option<String>,
+    /// Numbers of entries, such as 5-9,12: everything in them.
+    #[arg(long, value_name = "NUMBERS")]
+    entries: Option<String>,
+    /// Why. It is kept in the audit log.
+    #[arg(long)]
+    reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +110,12 @@ pub(super) async fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Verify(args) => (args.place(), verify(args).await),
         AuditCommand::Export(args) => (args.db.clone(), export(args).await),
         AuditCommand::Prove { seq, db, json } => (db.clone(), prove(&db, seq, json).await),
+        AuditCommand::Erase(args) => {
+            return match Config::from_reader(Reader::from_process()) {
+                Ok((config, _)) => with_door(config, async |door| erase(door, args).await).await,
+                Err(refusal) => refuse(&refusal),
+            };
+        }
         AuditCommand::Key { db, json } => (db.clone(), print_key(&db, json).await),
     };
     result.unwrap_or_else(|problem| {
@@ -129,6 +159,17 @@ async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
     store.close().await;
     print_verdict(&verdict, args.json);
     Ok(if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn erase(door: &mut Door, args: EraseArgs) -> Result<(), Problem> {
+    let wish = json!({ "personId": args.person, "entries": args.entries, "reason": args.reason });
+    let done = door.post("/api/audit/erase", &wish).await?;
+    if args.json {
+        println!("{done}");
+    } else {
+        println!("{} states are being erased; an entry audit.erased tells which", done["states"]);
+    }
+    Ok(())
 }
 
 async fn export(args: ExportArgs) -> Result<ExitCode, Problem> {

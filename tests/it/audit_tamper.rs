@@ -356,7 +356,8 @@ const TAMPERS: [Tamper; 24] = [
     ("a state is gone", |tx| run(tx, "DELETE FROM audit_state WHERE seq = 9 AND part = 'new'", params![]), Some((9, "state")), Some((9, "state"))),
     ("a state is put where none was", |tx| run(tx, "INSERT INTO audit_state VALUES (9, 'prev', x'00', x'7b7d')", params![]),
         Some((9, "state")), Some((9, "state"))),
-    ("a state is erased", |tx| run(tx, "UPDATE audit_state SET state = NULL, salt = x'' WHERE seq = 9", params![]), None, None),
+    ("a state is erased", |tx| run(tx, "UPDATE audit_state SET state = NULL, salt = x'' WHERE seq = 9", params![]),
+        Some((9, "erased")), Some((9, "erased"))),
 ];
 
 #[tokio::test]

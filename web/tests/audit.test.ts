@@ -79,7 +79,7 @@ describe('the verdict of a verification', () => {
 
   it('does not take what was erased for tampering', () => {
     expect(verdictLook({ ...sound, erased: 1 })).toMatchObject({ tone: 'ok' });
-    expect(verdictLook({ ...sound, erased: 1 }).text).toContain('The content of 1 entry was erased');
+    expect(verdictLook({ ...sound, erased: 1 }).text).toContain('1 state of entries was erased, as entries say');
   });
 
   it('names the first entry at fault and the kind of fault', () => {

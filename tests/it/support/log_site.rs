@@ -89,6 +89,13 @@ impl Site {
         Signer::new(key.name(), &seed).sign(&Checkpoint { origin: key.name().to_owned(), size, root })
     }
 
+    /// A command in the data directory: its exit code, and what it said.
+    pub fn command(&self, args: &[&str]) -> (i32, String) {
+        let output = command(args).env("DATA_DIR", &self.data).output().expect("runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code().expect("it ends by itself"), String::from_utf8_lossy(&said).into_owned())
+    }
+
     /// The text of `/metrics`.
     pub async fn figures(&self) -> String {
         let asked = http().get(format!("{}/metrics", self.server.base)).bearer_auth(&self.token).send().await;

@@ -45,7 +45,8 @@ pub struct Fault {
 }
 
 /// What can be wrong with the log.
-pub const KINDS: [&str; 10] = ["gap", "hash", "link", "leaf", "copy", "state", "node", "root", "short", "note"];
+pub const KINDS: [&str; 11] =
+    ["gap", "hash", "link", "leaf", "copy", "state", "erased", "node", "root", "short", "note"];
 
 impl Fault {
     /// What was written down of one.

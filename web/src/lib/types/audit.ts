@@ -13,6 +13,8 @@ export interface AuditEntry {
   reason: string | null;
   prevState: unknown;
   newState: unknown;
+  /** What of it was erased; the entry and its proof stay. */
+  erased?: ('context' | 'prevState' | 'newState')[];
   leafHash: string;
 }
 

@@ -11,6 +11,7 @@ const KINDS: Record<string, string> = {
   leaf: 'It cannot be read',
   copy: 'What the log is searched by is not what the entry says',
   state: 'What is kept of the object is not what was sealed',
+  erased: 'What was kept of the object was erased, and no entry says so',
   node: 'A node of the tree is not what its entries give',
   root: 'A checkpoint was signed for other entries',
   short: 'A checkpoint was signed for more entries than there are',
@@ -50,7 +51,7 @@ export function verdictLook(verdict: AuditVerdict, tookMs?: number): VerdictLook
   }
   const took = tookMs === undefined ? '' : ` in ${duration(tookMs)}`;
   const agree = checked === 1 ? '1 checkpoint agrees with them.' : `${count(checked)} checkpoints agree with them.`;
-  const gone = erased === 0 ? '' : ` The content of ${entries(erased)} was erased, which their proofs outlive.`;
+  const gone = erased === 0 ? '' : ` ${erased === 1 ? '1 state' : `${count(erased)} states`} of entries ${erased === 1 ? 'was' : 'were'} erased, as entries say; their proofs hold.`;
   const silent = verdict.silent?.length ? ` Not compared with the newest checkpoint in ${verdict.silent.join(' and ')}, which did not answer.` : '';
   if (checked === 0) {
     return {
