@@ -303,6 +303,8 @@ CREATE TABLE audit_verification (
     rows                INTEGER NOT NULL,
     erased              INTEGER NOT NULL,
     checkpoints_checked INTEGER NOT NULL,
+    -- Checkpoints of entries that were left behind when the log was put back from a backup.
+    left_behind         INTEGER NOT NULL,
     -- The first fault; or in detail alone why nobody can tell.
     seq                 INTEGER,
     kind                TEXT,

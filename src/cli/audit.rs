@@ -13,7 +13,8 @@ use crate::app::door::Door;
 use crate::base::problem::Problem;
 use crate::config::{Config, Reader};
 use crate::features::audit::note::VerifierKey;
-use crate::features::audit::verify::{Expected, Fault, Verdict, verify_log};
+use crate::features::audit::keys::Opened;
+use crate::features::audit::verify::{Fault, Verdict, verify_log};
 use crate::features::audit::{encode_hash, keys, merkle, proof, store};
 use crate::features::checkpoints::{self, ops};
 use crate::platform::clock::{SystemClock, SystemIds};
@@ -153,8 +154,8 @@ async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
     let (given, strict) = (args.key, args.checkpoints.is_some() || !args.since.is_empty());
     let found = store.read(move |tx| expected(tx, given, notes, strict)).await?;
     let verdict = match found {
-        Ok(expected) => verify_log(&store, expected).await?,
-        Err(fault) => Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) },
+        Ok(opened) => verify_log(&store, opened).await?,
+        Err(fault) => Verdict::of(fault),
     };
     store.close().await;
     print_verdict(&verdict, args.json);
@@ -181,22 +182,20 @@ async fn export(args: ExportArgs) -> Result<ExitCode, Problem> {
 fn expected(
     tx: &Tx<'_>,
     given: Vec<VerifierKey>,
-    notes: Vec<(String, String)>,
+    mut notes: Vec<(String, String)>,
     strict: bool,
-) -> Result<Result<Vec<Expected>, Fault>, Problem> {
+) -> Result<Result<Opened, Fault>, Problem> {
     // A log that does not say its name any more is a matter for the walk over it, unless notes are to be judged.
     let Ok(mut known) = keys::list(tx) else {
-        return if strict { Err(Problem::refused("the log does not say its name and key any more")) } else { Ok(Ok(Vec::new())) };
+        return if strict { Err(Problem::refused("the log does not say its name and key any more")) } else { Ok(Ok(Opened::default())) };
     };
     if !given.is_empty() {
-        known.keys = given;
+        known = known.believing(&given);
     }
-    let outside = match ops::open_all(notes, &known) {
-        Ok(outside) => outside,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    let inside = if checkpoints::store::is_there(tx)? { ops::open_all(ops::list_notes(tx)?, &known) } else { Ok(Vec::new()) };
-    Ok(inside.map(|inside| outside.into_iter().chain(inside).collect()))
+    if checkpoints::store::is_there(tx)? {
+        notes.extend(ops::list_notes(tx)?);
+    }
+    Ok(known.open_all(notes))
 }
 
 fn read_note(path: &Path) -> Result<(String, String), Problem> {
@@ -214,6 +213,12 @@ fn print_verdict(verdict: &Verdict, json: bool) {
         return;
     }
     let checked = verdict.checkpoints_checked;
+    if verdict.left_behind > 0 {
+        println!(
+            "mind: the log was put back from a backup; {} checkpoints are of entries that were left behind, see audit.origin_changed",
+            verdict.left_behind
+        );
+    }
     match &verdict.fault {
         None => println!(
             "sound: {} entries, every link holds, {} states erased, {checked} checkpoints agree",

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use tenure::app::demo::story::{ADA, ADMIN};
-use tenure::base::access::SystemRole;
+use tenure::base::access::{Principal, SystemRole};
+use tenure::features::audit::{self, Entry};
 use tenure::params;
+use tenure::platform::store::Tx;
 
 use crate::audit_outsiders::{assert_faulty, assert_sound, copy, fetch, rewrite, unpack};
 use crate::support::eventually;
@@ -176,6 +178,41 @@ async fn what_is_gone_without_an_entry_that_says_so_is_a_fault_for_us_and_for_ou
     assert!(verdict.fault.is_some(), "{verdict:?}");
     let (code, said) = crate::audit_outsiders::verify_py(&touched, &[]);
     assert_eq!(code, 1, "{said}");
+    office.running.stop().await;
+}
+
+/// Neither in the database nor in its write-ahead log.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_erased_is_not_in_the_file_any_more() {
+    const PHRASE: &str = "Xanthippe-4711-confidential";
+    let office = Office::open().await;
+    let (admin, _) = office.sign_in(ADMIN).await;
+    let write = |tx: &Tx<'_>| {
+        (0..50).try_for_each(|number| {
+            audit::append(tx, &Principal::system("test"), Entry {
+                action: "setting.changed",
+                entity: "setting",
+                entity_id: format!("setting.{number}"),
+                reason: Some(format!("{PHRASE} {}", "and so on ".repeat(number * 10))),
+                prev: None,
+                new: Some(json!({ "value": PHRASE })),
+            })
+        })
+    };
+    office.running.app.store.write(write).await.expect("entries");
+    let (last, _) = office.read(|tx| Ok(audit::store::head(tx)?.expect("a log"))).await;
+    let path = office.running.app.store.path().to_owned();
+    let found = || {
+        ["", "-wal"].iter().map(|end| {
+            let bytes = std::fs::read(format!("{}{end}", path.display())).unwrap_or_default();
+            bytes.windows(PHRASE.len()).filter(|window| *window == PHRASE.as_bytes()).count()
+        }).sum::<usize>()
+    };
+    assert!(found() > 0, "it is there before");
+    let wish = json!({ "entries": format!("{}-{last}", last - 60), "reason": "it does not belong there" });
+    office.does(&admin, "POST", "/api/audit/erase", wish).await;
+    erased(&office, &admin, 1).await;
+    eventually("it is gone from the disk", Duration::from_secs(30), || async { (found() == 0).then_some(()) }).await;
     office.running.stop().await;
 }
 

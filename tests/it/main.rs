@@ -5,6 +5,7 @@
 mod approvals;
 mod audit_checkpoints;
 mod audit_erasure;
+mod audit_origin;
 mod audit_outsiders;
 mod audit_stores;
 mod audit_tamper;

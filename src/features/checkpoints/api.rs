@@ -213,6 +213,8 @@ struct FindingBody {
     erased: u64,
     /// Signed checkpoints that the rows were compared with.
     checkpoints_checked: u64,
+    /// Checkpoints of entries that were left behind when the log was put back from a backup.
+    left_behind: u64,
     /// The first fault, if there is one.
     fault: Option<Fault>,
     /// Places that did not answer when they were asked for their newest checkpoint.
@@ -229,6 +231,7 @@ impl From<Finding> for FindingBody {
             rows: finding.verdict.rows,
             erased: finding.verdict.erased,
             checkpoints_checked: finding.verdict.checkpoints_checked,
+            left_behind: finding.verdict.left_behind,
             fault: finding.verdict.fault,
             silent: finding.silent,
             duration_ms: u64::try_from(finding.duration.as_millis()).unwrap_or(u64::MAX),

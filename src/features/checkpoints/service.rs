@@ -83,6 +83,11 @@ impl Checkpoints {
         self.inner.store.write(move |tx| store::mark_stored(tx, record.number, "file")).await
     }
 
+    /// What it takes to go on under another name.
+    pub async fn renewal(&self) -> ops::Renewal {
+        ops::Renewal { seed: self.inner.seed.clone(), kept: self.ask().await.kept }
+    }
+
     /// Puts a checkpoint into a place.
     pub async fn put(&self, place: &str, record: &Record) -> Result<(), Problem> {
         match self.inner.keeps.iter().find(|keep| keep.name() == place) {
@@ -98,7 +103,7 @@ impl Checkpoints {
         let read = self.read(kept).await;
         let (verdict, unknown) = match &read {
             Ok(verdict) => (verdict.clone(), None),
-            Err(problem) => (Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: None }, Some(shown(problem))),
+            Err(problem) => (Verdict::default(), Some(shown(problem))),
         };
         let duration = Duration::from_secs_f64(watch.seconds());
         let finding = Finding { verdict, unknown, silent, duration };
@@ -109,9 +114,9 @@ impl Checkpoints {
 
     async fn read(&self, kept: Vec<Kept>) -> Result<Verdict, Problem> {
         let store = &self.inner.store;
-        let mut walk = match store.read(move |tx| verification::ops::begin(tx, &kept)).await? {
-            Ok(reading) => reading.walk,
-            Err(fault) => return Ok(verification::ops::at_once(fault)),
+        let (mut walk, left_behind) = match store.read(move |tx| verification::ops::begin(tx, &kept)).await? {
+            Ok(reading) => (reading.walk, reading.left_behind),
+            Err(fault) => return Ok(Verdict::of(fault)),
         };
         loop {
             let page = store.read(move |tx| {
@@ -121,7 +126,7 @@ impl Checkpoints {
             let more;
             (walk, more) = page.await?;
             if !more {
-                return Ok(walk.verdict());
+                return Ok(Verdict { left_behind, ..walk.verdict() });
             }
         }
     }

@@ -40,17 +40,17 @@ pub fn count(tx: &Tx<'_>, scope: &Scope) -> Result<u64, Problem> {
 
 /// Erases a state with its salt; the bytes that held them are overwritten.
 pub fn erase(tx: &Tx<'_>, states: &[(u64, String)]) -> Result<(), Problem> {
-    overwrite(tx, true)?;
+    let before: i64 = tx.scalar("PRAGMA secure_delete", params![])?;
+    overwrite(tx, 1)?;
     for (seq, part) in states {
         tx.execute("UPDATE audit_state SET state = NULL, salt = x'' WHERE seq = ?1 AND part = ?2", params![*seq, part])?;
     }
-    overwrite(tx, false)
+    overwrite(tx, before)
 }
 
-/// Whether this connection overwrites what it frees in the file.
-fn overwrite(tx: &Tx<'_>, on: bool) -> Result<(), Problem> {
-    let sql = if on { "PRAGMA secure_delete = ON" } else { "PRAGMA secure_delete = OFF" };
-    tx.query(sql, params![], |_| Ok(()))?;
+/// Whether this connection overwrites what it frees in the file (<https://sqlite.org/pragma.html#pragma_secure_delete>).
+fn overwrite(tx: &Tx<'_>, mode: i64) -> Result<(), Problem> {
+    tx.query(&format!("PRAGMA secure_delete = {mode}"), params![], |_| Ok(()))?;
     Ok(())
 }
 

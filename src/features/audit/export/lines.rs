@@ -69,7 +69,7 @@ fn signed(bundle: &mut Bundle, given: &Given, note: Option<String>, named: &[Str
     }
     let checkpoint = open_note(&note, &keys)
         .map_err(|why| fault(0, "note", format!("the checkpoint in the manifest was not signed by this log: {why}")))?;
-    Ok(Some(Signed { checkpoint, note, keys }))
+    Ok(Some(Signed { checkpoint, note, keys, continued: Vec::new() }))
 }
 
 fn leaf_in(place: &str, line: &Value) -> Result<(Leaf, Hash), Stop> {

@@ -4,6 +4,7 @@ use super::{Newest, Selection, Signed, store};
 use crate::base::problem::Problem;
 use crate::features::audit::note::open_note;
 use crate::features::audit::store::{StoredLeaf, StoredState};
+use crate::features::audit::keys::{Earlier, Known};
 use crate::features::audit::{self, erasure, keys};
 use crate::platform::store::Tx;
 
@@ -17,10 +18,12 @@ pub fn signed(tx: &Tx<'_>, newest: &Newest) -> Result<Option<Signed>, Problem> {
 
 /// A note of this log.
 pub fn open(tx: &Tx<'_>, note: String) -> Result<Signed, Problem> {
-    let keys = keys::list(tx)?.keys;
+    let Known { keys, earlier, .. } = keys::list(tx)?;
     let checkpoint = open_note(&note, &keys)
         .map_err(|fault| Problem::Conflict(format!("The newest checkpoint was not signed by this log: {fault}.")))?;
-    Ok(Signed { checkpoint, note, keys })
+    let name = |e: Earlier| (format!("checkpoints/{:020}-continued-{}.note", e.until, e.seq), e.note);
+    let continued = earlier.into_iter().filter(|e| e.seq <= checkpoint.size).map(name).collect();
+    Ok(Signed { checkpoint, note, keys, continued })
 }
 
 /// Why tiles cannot be exported yet.

@@ -10,6 +10,7 @@ mod walk;
 use serde::{Deserialize, Serialize};
 
 use super::Hash;
+use super::keys::Opened;
 use super::note::Checkpoint;
 use crate::base::problem::Problem;
 use crate::platform::store::Store;
@@ -20,7 +21,7 @@ pub use walk::Walk;
 pub const PAGE: u32 = 1_024;
 
 /// The result of a verification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Verdict {
     /// Rows read.
@@ -29,6 +30,8 @@ pub struct Verdict {
     pub erased: u64,
     /// Signed checkpoints that the rows were compared with.
     pub checkpoints_checked: u64,
+    /// Signed checkpoints of entries that were left behind when the log was put back from a backup.
+    pub left_behind: u64,
     /// The first fault, if there is one.
     pub fault: Option<Fault>,
 }
@@ -70,6 +73,13 @@ pub struct Position {
     edge: Vec<Hash>,
 }
 
+impl Verdict {
+    /// Of a fault that is in no row.
+    pub fn of(fault: Fault) -> Self {
+        Self { fault: Some(fault), ..Self::default() }
+    }
+}
+
 /// A signed checkpoint that the log is compared with.
 #[derive(Debug, Clone)]
 pub struct Expected {
@@ -81,12 +91,13 @@ pub struct Expected {
 
 /// Walks the whole log, page by page.
 pub async fn verify_chain(store: &Store) -> Result<Verdict, Problem> {
-    verify_log(store, Vec::new()).await
+    verify_log(store, Opened::default()).await
 }
 
 /// Walks the whole log, page by page, and compares its tree with these checkpoints on the way.
-pub async fn verify_log(store: &Store, expected: Vec<Expected>) -> Result<Verdict, Problem> {
-    let mut walk = Walk::new(expected);
+pub async fn verify_log(store: &Store, opened: Opened) -> Result<Verdict, Problem> {
+    let left_behind = opened.left_behind;
+    let mut walk = Walk::new(opened.expected);
     loop {
         let page = store.read(move |tx| {
             let more = walk.page(tx, PAGE)?;
@@ -94,7 +105,7 @@ pub async fn verify_log(store: &Store, expected: Vec<Expected>) -> Result<Verdic
         });
         let (walked, more) = page.await?;
         if !more {
-            return Ok(walked.verdict());
+            return Ok(Verdict { left_behind, ..walked.verdict() });
         }
         walk = walked;
     }

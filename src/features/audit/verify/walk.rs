@@ -166,7 +166,13 @@ impl Walk {
 
     /// What was found so far.
     pub fn verdict(&self) -> Verdict {
-        Verdict { rows: self.rows, erased: self.erased, checkpoints_checked: self.checked, fault: self.fault.clone() }
+        Verdict {
+            rows: self.rows,
+            erased: self.erased,
+            checkpoints_checked: self.checked,
+            left_behind: 0,
+            fault: self.fault.clone(),
+        }
     }
 
     /// Checks the next row.

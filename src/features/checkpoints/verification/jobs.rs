@@ -63,8 +63,7 @@ impl AuditVerify {
                 cx.complete(move |tx| ops::end(tx, &finding)).await
             }
             Err(problem) => {
-                let verdict = Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: None };
-                let finding = Finding { verdict, unknown: Some(shown(&problem)), silent, duration: Duration::ZERO };
+                let finding = Finding { verdict: Verdict::default(), unknown: Some(shown(&problem)), silent, duration: Duration::ZERO };
                 cx.page(move |tx| ops::conclude(tx, &finding)).await?;
                 Err(problem)
             }
@@ -76,16 +75,16 @@ async fn read(cx: &JobCx, kept: Vec<Kept>) -> Result<Ended, Problem> {
     let watch = Stopwatch::start();
     let reading = match cx.store().read(move |tx| ops::go_on(tx, &kept)).await? {
         Ok(reading) => reading,
-        Err(fault) => return Ok(Ended::With(ops::at_once(fault), Duration::ZERO)),
+        Err(fault) => return Ok(Ended::With(Verdict::of(fault), Duration::ZERO)),
     };
-    let Reading { mut walk, begun_at, before } = reading;
+    let Reading { mut walk, left_behind, begun_at, before } = reading;
     let taken = || before + Duration::from_secs_f64(watch.seconds());
     let mut pages = 0_u32;
     loop {
         let (walked, more) = page(cx, walk).await?;
         walk = walked;
         if !more {
-            return Ok(Ended::With(walk.verdict(), taken()));
+            return Ok(Ended::With(Verdict { left_behind, ..walk.verdict() }, taken()));
         }
         pages += 1;
         if (pages % NOTED_AFTER == 0 || cx.stopping())

@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     fn finding(silent: &[&str]) -> Finding {
-        let verdict = Verdict { rows: 9, erased: 0, checkpoints_checked: 1, fault: None };
+        let verdict = Verdict { rows: 9, checkpoints_checked: 1, ..Verdict::default() };
         let silent = silent.iter().map(|place| (*place).to_owned()).collect();
         Finding { verdict, unknown: None, silent, duration: Duration::ZERO }
     }

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Finding, Outcome, Paused, settles, store};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
-use crate::features::audit::verify::{Fault, Verdict, Walk};
+use crate::features::audit::keys::Opened;
+use crate::features::audit::verify::{Fault, Walk};
 use crate::features::checkpoints::ops::{self as checkpoints, Kept};
 use crate::features::checkpoints::{Refusal, RefusalKind, store as checkpoint_store};
 use crate::platform::store::Tx;
@@ -15,6 +16,8 @@ use crate::platform::store::Tx;
 pub struct Reading {
     /// Where it stands.
     pub walk: Walk,
+    /// Checkpoints of entries that were left behind when the log was put back.
+    pub left_behind: u64,
     /// When it began.
     pub begun_at: Timestamp,
     /// How long it took before it was stopped.
@@ -24,28 +27,25 @@ pub struct Reading {
 /// A reading from the beginning, compared with what the places hold and with what was signed; a note that the log did
 /// not sign is a fault at once.
 pub fn begin(tx: &Tx<'_>, kept: &[Kept]) -> Result<Result<Reading, Fault>, Problem> {
-    let expected = checkpoints::expected(tx, kept)?;
-    Ok(expected.map(|expected| Reading { walk: Walk::new(expected), begun_at: tx.now(), before: Duration::ZERO }))
+    let opened = checkpoints::expected(tx, kept)?;
+    Ok(opened.map(|Opened { expected, left_behind }| {
+        Reading { walk: Walk::new(expected), left_behind, begun_at: tx.now(), before: Duration::ZERO }
+    }))
 }
 
 /// The reading that was stopped, where it stood; one from the beginning when there is none that can be gone on with.
 pub fn go_on(tx: &Tx<'_>, kept: &[Kept]) -> Result<Result<Reading, Fault>, Problem> {
     if let Some(paused) = store::find_paused(tx)?.filter(|paused| !paused.is_stale(tx.now())) {
-        let expected = match checkpoints::expected(tx, kept)? {
-            Ok(expected) => expected,
+        let Opened { expected, left_behind } = match checkpoints::expected(tx, kept)? {
+            Ok(opened) => opened,
             Err(fault) => return Ok(Err(fault)),
         };
         let Paused { position, begun_at, duration: before } = paused;
         if let Some(walk) = Walk::resume(tx, position, expected)? {
-            return Ok(Ok(Reading { walk, begun_at, before }));
+            return Ok(Ok(Reading { walk, left_behind, begun_at, before }));
         }
     }
     begin(tx, kept)
-}
-
-/// What a fault that no row has amounts to.
-pub fn at_once(fault: Fault) -> Verdict {
-    Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) }
 }
 
 /// Notes how far a reading came.

@@ -11,14 +11,15 @@ use crate::platform::store::{Json, Row, Tx};
 
 /// Remembers what was found last.
 pub fn put(tx: &Tx<'_>, finding: &Finding) -> Result<(), Problem> {
-    let Verdict { rows, erased, checkpoints_checked, fault } = &finding.verdict;
+    let Verdict { rows, erased, checkpoints_checked, left_behind, fault } = &finding.verdict;
     let detail = fault.as_ref().map(|fault| fault.detail.as_str()).or(finding.unknown.as_deref());
     tx.execute(
         "INSERT OR REPLACE INTO audit_verification
-             (one, outcome, at, duration_ms, rows, erased, checkpoints_checked, seq, kind, detail, silent)
-         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+             (one, outcome, at, duration_ms, rows, erased, checkpoints_checked, left_behind, seq, kind, detail, silent)
+         VALUES (1, ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
         params![
             finding.outcome().as_str(), tx.now(), millis(finding.duration), *rows, *erased, *checkpoints_checked,
+            *left_behind,
             fault.as_ref().map(|fault| fault.seq), fault.as_ref().map(|fault| fault.kind), detail,
             finding.silent.join(",")
         ],
@@ -39,6 +40,7 @@ pub fn find(tx: &Tx<'_>) -> Result<Option<Remembered>, Problem> {
                     rows: r.get("rows")?,
                     erased: r.get("erased")?,
                     checkpoints_checked: r.get("checkpoints_checked")?,
+                    left_behind: r.get("left_behind")?,
                     fault,
                 },
                 unknown,

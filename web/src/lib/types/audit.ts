@@ -68,6 +68,8 @@ export interface AuditVerdict {
   erased: number;
   fault: AuditFault | null;
   checkpointsChecked: number;
+  /** Checkpoints of entries that were left behind when the log was put back from a backup. */
+  leftBehind?: number;
   /** Unknown: it could not be read to its end. */
   outcome?: 'sound' | 'tampered' | 'unknown';
   /** Why nobody can tell. */

@@ -53,12 +53,15 @@ export function verdictLook(verdict: AuditVerdict, tookMs?: number): VerdictLook
   const agree = checked === 1 ? '1 checkpoint agrees with them.' : `${count(checked)} checkpoints agree with them.`;
   const gone = erased === 0 ? '' : ` ${erased === 1 ? '1 state' : `${count(erased)} states`} of entries ${erased === 1 ? 'was' : 'were'} erased, as entries say; their proofs hold.`;
   const silent = verdict.silent?.length ? ` Not compared with the newest checkpoint in ${verdict.silent.join(' and ')}, which did not answer.` : '';
+  const left = verdict.leftBehind
+    ? ` The log was put back from a backup; ${verdict.leftBehind === 1 ? '1 checkpoint is' : `${count(verdict.leftBehind)} checkpoints are`} of entries that were left behind.`
+    : '';
   if (checked === 0) {
     return {
       tone: 'info',
       title: 'Sound in itself',
-      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${silent}${gone}`,
+      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${silent}${left}${gone}`,
     };
   }
-  return { tone: silent ? 'info' : 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${silent}${gone}` };
+  return { tone: silent || left ? 'info' : 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${silent}${left}${gone}` };
 }
