@@ -38,7 +38,8 @@ pub fn count(tx: &Tx<'_>, scope: &Scope) -> Result<u64, Problem> {
     tx.scalar(&sql, &values)
 }
 
-/// Erases a state with its salt; the bytes that held them are overwritten.
+/// Erases states with their salts; the bytes that held them are overwritten, also those of whole pages, which the store
+/// leaves as they are otherwise.
 pub fn erase(tx: &Tx<'_>, states: &[(u64, String)]) -> Result<(), Problem> {
     let before: i64 = tx.scalar("PRAGMA secure_delete", params![])?;
     overwrite(tx, 1)?;
