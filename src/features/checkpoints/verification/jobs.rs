@@ -87,7 +87,7 @@ async fn read(cx: &JobCx, kept: Vec<Kept>) -> Result<Ended, Problem> {
             return Ok(Ended::With(Verdict { left_behind, ..walk.verdict() }, taken()));
         }
         pages += 1;
-        if (pages % NOTED_AFTER == 0 || cx.stopping())
+        if (pages.is_multiple_of(NOTED_AFTER) || cx.stopping())
             && let Some(position) = walk.position()
         {
             let paused = Paused { position, begun_at, duration: taken() };
