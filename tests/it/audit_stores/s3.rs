@@ -251,7 +251,8 @@ async fn a_service_that_refuses_says_what_to_mend_and_tells_no_secret() {
     let service = Service::start().await;
     service.make_bucket("audit", false).await;
     let mut faults = Vec::new();
-    let changes: [(&str, fn(&mut S3Config)); 5] = [
+    type Change = fn(&mut S3Config);
+    let changes: [(&str, Change); 5] = [
         ("AUDIT_CHECKPOINT_S3_SECRET_ACCESS_KEY", |s| s.secret_access_key = Secret::new("an0ther s3cr3t")),
         ("AUDIT_CHECKPOINT_S3_ACCESS_KEY_ID", |s| s.access_key_id = "AKIASOMEBODYELSE0001".to_owned()),
         ("AUDIT_CHECKPOINT_S3_REGION", |s| s.region = "mars-1".to_owned()),
