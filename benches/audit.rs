@@ -1,6 +1,6 @@
 //! The audit log: what an entry costs, how fast it is verified and in how much memory, what a checkpoint costs.
 //!
-//! `make bench`; `--long` verifies 5,000,000 entries and signs over 10,000,000, which takes 16 GB of disk; `--rows N` and
+//! `make bench`; `--long` verifies 5,000,000 entries and signs over 10,000,000, which takes 8 GB of disk; `--rows N` and
 //! `--signed N` choose others. Absolute figures belong to the machine. The log is made by the product's own code in
 //! batches of 1,000 entries with `synchronous=NORMAL`: what is measured is not the disk.
 
