@@ -202,6 +202,14 @@ CREATE TABLE assignment_document (
 
 CREATE INDEX assignment_document_by_document ON assignment_document (document_id);
 
+CREATE TABLE audit_fault (
+    one    INTEGER PRIMARY KEY CHECK (one = 1),
+    seq    INTEGER NOT NULL,
+    kind   TEXT    NOT NULL,
+    detail TEXT    NOT NULL,
+    at     INTEGER NOT NULL
+) STRICT;
+
 CREATE TABLE audit_log (
     seq       INTEGER PRIMARY KEY,
     leaf      BLOB NOT NULL,
@@ -284,6 +292,33 @@ BEGIN SELECT RAISE(ABORT, 'a state of the audit log is written once'); END;
 CREATE TRIGGER audit_state_only_erased BEFORE UPDATE ON audit_state
 WHEN NEW.seq <> OLD.seq OR NEW.part <> OLD.part OR NEW.state IS NOT NULL OR length(NEW.salt) <> 0
 BEGIN SELECT RAISE(ABORT, 'a state of the audit log can be erased, not changed'); END;
+
+CREATE TABLE audit_verification (
+    one                 INTEGER PRIMARY KEY CHECK (one = 1),
+    -- unknown: it could not be read to its end.
+    outcome             TEXT    NOT NULL CHECK (outcome IN ('sound', 'tampered', 'unknown')),
+    -- When it ended, and how long it took.
+    at                  INTEGER NOT NULL,
+    duration_ms         INTEGER NOT NULL,
+    rows                INTEGER NOT NULL,
+    erased              INTEGER NOT NULL,
+    checkpoints_checked INTEGER NOT NULL,
+    -- Checkpoints of entries that were left behind when the log was put back from a backup.
+    left_behind         INTEGER NOT NULL,
+    -- The first fault; or in detail alone why nobody can tell.
+    seq                 INTEGER,
+    kind                TEXT,
+    detail              TEXT,
+    -- Places that did not answer when they were asked for their newest checkpoint, with commas.
+    silent              TEXT    NOT NULL
+) STRICT;
+
+CREATE TABLE audit_walk (
+    one         INTEGER PRIMARY KEY CHECK (one = 1),
+    position    TEXT    NOT NULL,
+    begun_at    INTEGER NOT NULL,
+    duration_ms INTEGER NOT NULL
+) STRICT;
 
 CREATE TABLE blob (
     sha256     TEXT    NOT NULL PRIMARY KEY CHECK (length(sha256) = 64),

@@ -125,6 +125,12 @@ class Key:
         self.id = hashlib.sha256(self.name.encode() + b"\n" + key).digest()[:4]
         need(self.id.hex() == number, f"the verifier key of {self.name} was changed")
         self.public = Ed25519PublicKey.from_public_bytes(key[1:])
+        self.raw = key
+
+    def named(self, name):
+        """The same key under another name."""
+        number = hashlib.sha256(name.encode() + b"\n" + self.raw).digest()[:4].hex()
+        return Key(f"{name}+{number}+{base64.b64encode(self.raw).decode()}")
 
 
 class Checkpoint:
@@ -152,6 +158,8 @@ class Checkpoint:
         need(size.isascii() and size.isdigit() and str(int(size)) == size, "the size is not a number")
         self.size, self.root = int(size), unbase64(root)
         need(len(self.root) == 32, "the root is not a hash")
+        self.agrees = False
+        self.continued = next((line[13:] for line in lines[3:] if line.startswith("continued as ")), None)
 
 
 def opened(digest, salt, state):
@@ -159,6 +167,65 @@ def opened(digest, salt, state):
     salt = unbase64(salt)
     real = base64.b64encode(hashlib.sha256(salt + state).digest()).decode()
     return len(salt) == 16 and digest == {"alg": "sha256", "digest": real, "len": len(state)}
+
+
+class Names:
+    """The names that the log had, as its entries tell them, and what checkpoints in names before the present one say."""
+
+    def __init__(self, checkpoints, believed):
+        self.names, self.notes, self.place = [], sorted(checkpoints, key=lambda c: c.size), 0
+        self.believed = believed
+
+    def take(self, leaf, tree):
+        if (leaf["seq"] == 1 and leaf["action"] == "audit.opened") or (leaf["action"] == "audit.origin_changed" and self.names):
+            self.names.append((leaf["entityId"], leaf["seq"]))
+        while self.place < len(self.notes) and self.notes[self.place].size <= leaf["seq"]:
+            note = self.notes[self.place]
+            note.agrees, self.place = note.size == tree.size and note.root == tree.root(), self.place + 1
+
+    def check(self, own, figures, warnings):
+        need(not self.names or self.names[-1][0] == own.origin, "the checkpoint is not in the last name that the entries tell")
+        need(self.believed & {own.origin, *(name for name, _ in self.names)}, "the key is of a name that the log never had")
+        for (before, _), (after, seq) in zip(self.names, self.names[1:]):
+            need(any(c.origin == before and c.size < seq and c.agrees and c.continued == after for c in self.notes),
+                 f"entry {seq} says that the log was put back and has another name, and no key of the log signed for that")
+        behind = 0
+        for note in self.notes:
+            at = next((at for at, (name, _) in enumerate(self.names) if name == note.origin), None)
+            need(at is not None, f"a checkpoint is of {note.origin}, a name that the log never had")
+            if at + 1 < len(self.names) and note.size >= self.names[at + 1][1]:
+                behind += 1
+            else:
+                need(note.agrees, f"the first {note.size} entries are not those that were signed for")
+                figures["checkpoints"] += 1
+        if behind:
+            warnings.append(f"the log was put back from a backup; {behind} checkpoints are of entries that were left behind")
+
+
+class Erasures:
+    """What is missing, and what entries say was erased: an entry tells of it, or it is a fault."""
+
+    def __init__(self):
+        self.missed, self.told = [], {}
+
+    def miss(self, leaf, name):
+        need(name == "context" or not leaf["action"].startswith("audit."),
+             f"{name} of entry {leaf['seq']} was erased, which that of an entry about the log never is")
+        self.missed.append((leaf["seq"], name))
+
+    def take(self, leaf, state):
+        if leaf["action"] == "audit.erased":
+            need(isinstance(state, dict), f"entry {leaf['seq']}, which tells of an erasure, is not opened")
+            for name, ranges in state.get("erased", {}).items():
+                self.told.setdefault(name, []).extend((first, last) for first, last in ranges)
+
+    def check(self):
+        for name in {name for _, name in self.missed}:
+            told, reach, at = sorted(self.told.get(name, [])), 0, 0
+            for seq in sorted(seq for seq, of in self.missed if of == name):
+                while at < len(told) and told[at][0] <= seq:
+                    reach, at = max(reach, told[at][1]), at + 1
+                need(seq <= reach, f"{name} of entry {seq} was erased, and no entry says so")
 
 
 # Folders.
@@ -199,16 +266,21 @@ class Folder:
 
     def checkpoints(self, note):
         """The checkpoint of the folder, and the root by size of every other one to compare with."""
-        own = Checkpoint(note, self.keys)
-        need(self.manifest.get("origin", own.origin) == own.origin, "the manifest names another log than the checkpoint")
         kept = [self.read(name).decode() for name in sorted(self.manifest.get("files", {})) if name.startswith("checkpoints/")]
-        roots = {}
-        for other in [own, *(Checkpoint(note, self.keys) for note in kept + self.notes)]:
-            # Of the log before a restore: what that one said was settled by the restore.
-            if other.origin == own.origin:
+        # A key that is believed is believed under whichever name of the log.
+        names = {text.split("\n")[0] for text in [note, *kept, *self.notes]}
+        keys = self.keys + [key.named(name) for key in self.keys for name in names]
+        own = Checkpoint(note, keys)
+        need(self.manifest.get("origin", own.origin) == own.origin, "the manifest names another log than the checkpoint")
+        roots, foreign = {}, []
+        for other in [own, *(Checkpoint(note, keys) for note in kept + self.notes)]:
+            if other.origin != own.origin:
+                foreign.append(other)
+            else:
                 need(roots.setdefault(other.size, other.root) == other.root, f"two checkpoints of size {other.size} contradict each other")
         need(max(roots) == own.size, f"a checkpoint was signed for {max(roots)} entries; here are {own.size}")
         self.figures["checkpoints"] = len(roots)
+        self.names = Names(foreign, {key.name for key in self.keys})
         return own, roots
 
     # Tiles: C2SP tlog-tiles.
@@ -250,11 +322,13 @@ class Folder:
                 need(leaf["prev"] == base64.b64encode(prev).decode(), f"entry {number} does not name the one before")
                 prev = node
                 tree.push(node, done)
+                self.names.take(leaf, tree)
                 if tree.size in roots:
                     need(tree.root() == roots[tree.size], f"the first {tree.size} entries are not those that were signed for")
                 yield number, node, leaf
         for level in sorted(above):
             compare(level, (own.size >> (8 * level)) // 256)
+        self.names.check(own, self.figures, self.warnings)
         self.own = own
         self.figures["entries"] = own.size
 
@@ -264,7 +338,7 @@ def check_lines(folder):
     import rfc8785
     whole = not folder.manifest["filter"]
     own, roots = folder.checkpoints(folder.manifest["checkpoint"]) if folder.manifest["checkpoint"] else (None, {})
-    tree, prev, last, count = Tree(), bytes(32), 0, 0
+    tree, prev, last, count, erasures = Tree(), bytes(32), 0, 0, Erasures()
     for line in folder.lines("audit-"):
         leaf = line["leaf"]
         node = leaf_hash(rfc8785.dumps(leaf))
@@ -275,11 +349,22 @@ def check_lines(folder):
             if leaf[name] is not None and name not in line["erased"]:
                 salt = line["salts"].get(name, "")
                 need(opened(leaf[name], salt, rfc8785.dumps(line[name])), f"{name} of entry {line['seq']} is not what was sealed")
+            elif leaf[name] is not None:
+                erasures.miss(leaf, name)
+        if whole:
+            erasures.take(leaf, line["newState"])
         prev, last, count = node, line["seq"], count + 1
         tree.push(node)
+        if whole and own:
+            folder.names.take(leaf, tree)
         if whole and tree.size in roots:
             need(tree.root() == roots[tree.size], f"the first {tree.size} entries are not those that were signed for")
     need(count == folder.manifest["entries"], "entries are missing at the end")
+    if whole:
+        erasures.check()
+        if own:
+            folder.names.check(own, folder.figures, folder.warnings)
+    folder.figures["erased"] = len(erasures.missed)
     need(not whole or not own or own.size <= count, "the log is shorter than its checkpoint says")
     folder.figures["entries"] = count
     if not whole:
@@ -323,19 +408,21 @@ class Pack:
     def read(self):
         """Reads the log with what opens its entries, both in order."""
         openings = self.folder.lines("openings-")
-        opening, count, erased = next(openings, None), 0, 0
+        opening, count, erased, erasures = next(openings, None), 0, 0, Erasures()
         for seq, node, leaf in self.folder.entries():
             parts = {}
             while opening and opening["seq"] == seq:
                 digest = leaf[{"context": "context", "new": "newState"}[opening["part"]]]
                 if opening.get("erased"):
                     parts[opening["part"]], erased = False, erased + 1
+                    erasures.miss(leaf, {"context": "context", "new": "newState"}[opening["part"]])
                 else:
                     state = opening["state"].encode()
                     need(digest and opened(digest, opening["salt"], state), f"what opens entry {seq} is not what was sealed")
                     parts[opening["part"]], count = json.loads(state), count + 1
                 opening = next(openings, None)
                 need(not opening or opening["seq"] >= seq, "openings are not in order")
+            erasures.take(leaf, parts.get("new"))
             if leaf["entity"] in self.events:
                 event = Event(seq, node, leaf, parts)
                 self.numbers[seq] = event
@@ -343,6 +430,7 @@ class Pack:
                 if (leaf["entity"], leaf["action"]) == ("assignment", "role.granted"):
                     self.grants.append(event)
         need(opening is None, "an entry is opened that is not in the log")
+        erasures.check()
         self.folder.figures.update(opened=count, erased=erased)
         self.decided = [e for events in self.events["approval"].values() for e in events
                         if e.action in ("approval.decided", "approval.failed")]

@@ -21,6 +21,7 @@ use crate::features::audit::{self, ops as audit_ops};
 use crate::features::audit::note::Signer;
 use crate::features::backup;
 use crate::features::checkpoints;
+use crate::features::audit::erasure::jobs::EraseStates;
 use crate::features::checkpoints::keep::{Keep, file::Folder, s3::S3, siem::Siem};
 use crate::features::checkpoints::service::Checkpoints;
 use crate::features::connectors::jobs::RotateKeys;
@@ -278,8 +279,10 @@ fn handlers(
         mailer: mailer.clone(),
         public_url: config.server.public_url.to_string(),
     }));
-    all.extend(checkpoints::jobs::handlers(checkpoints.clone(), config.audit.schedule.clone()));
+    let (sign, verify) = (config.audit.schedule.clone(), config.audit.verify.clone());
+    all.extend(checkpoints::jobs::handlers(checkpoints.clone(), sign, verify));
     all.push(Arc::new(RotateKeys { secrets: connectors.secrets().clone() }));
+    all.push(Arc::new(EraseStates));
     all.push(Arc::new(TriggerWorkflow));
     all.extend(clock::jobs::handlers());
     all.extend(lifecycle::jobs());

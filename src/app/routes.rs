@@ -180,6 +180,7 @@ fn evidence(app: &App, live: &Live) -> OpenApiRouter {
             store: store.clone(),
             checkpoints: app.checkpoints.clone(),
             schedule: app.config.audit.schedule.clone(),
+            verify_schedule: app.config.audit.verify.clone(),
         }))
         .merge(audit::live::api::routes(audit::live::api::EventsApi {
             store: store.clone(),

@@ -192,6 +192,8 @@ permissions! {
     JobManage = "job:manage",
     /// See and export the audit log.
     AuditRead = "audit:read",
+    /// Erase what entries of the audit log stand for.
+    AuditErase = "audit:erase",
     /// See the system log.
     LogRead = "log:read",
     /// Purge the system log.

@@ -8,9 +8,13 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::audit_export::{self, ExportArgs};
+use super::{refuse, with_door};
+use crate::app::door::Door;
 use crate::base::problem::Problem;
+use crate::config::{Config, Reader};
 use crate::features::audit::note::VerifierKey;
-use crate::features::audit::verify::{Expected, Fault, Verdict, verify_log};
+use crate::features::audit::keys::Opened;
+use crate::features::audit::verify::{Fault, Verdict, verify_log};
 use crate::features::audit::{encode_hash, keys, merkle, proof, store};
 use crate::features::checkpoints::{self, ops};
 use crate::platform::clock::{SystemClock, SystemIds};
@@ -33,6 +37,11 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+    /// Erase what entries stand for: who, before and after. The entries and all proofs stay, and an entry tells what was
+    /// erased. Beside a running server or without one, which then erases at its next start. While the rule of the second
+    /// person is on, two administrators do it on the page of the audit log.
+    #[command(after_help = "Example:\n  tenure audit erase --person per_01h… --reason \"asked to be forgotten, ticket 4711\"")]
+    Erase(EraseArgs),
     /// Write the log into a folder, for others to read and to check.
     #[command(after_help = "Example:\n  tenure audit export --db /var/lib/tenure/tenure.db --tiles /mnt/evidence/tiles")]
     Export(ExportArgs),
@@ -46,6 +55,22 @@ pub(super) enum AuditCommand {
         #[arg(long)]
         json: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct EraseArgs {
+    /// The id of a person: everything in the entries about them, and their name in those that they made.
+    #[arg(long, value_name = "ID", required_unless_present = "entries")]
+    person: Option<String>,
+    /// Numbers of entries, such as 5-9,12: everything in them.
+    #[arg(long, value_name = "NUMBERS")]
+    entries: Option<String>,
+    /// Why. It is kept in the audit log.
+    #[arg(long)]
+    reason: String,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -86,6 +111,12 @@ pub(super) async fn run(command: AuditCommand) -> ExitCode {
         AuditCommand::Verify(args) => (args.place(), verify(args).await),
         AuditCommand::Export(args) => (args.db.clone(), export(args).await),
         AuditCommand::Prove { seq, db, json } => (db.clone(), prove(&db, seq, json).await),
+        AuditCommand::Erase(args) => {
+            return match Config::from_reader(Reader::from_process()) {
+                Ok((config, _)) => with_door(config, async |door| erase(door, args).await).await,
+                Err(refusal) => refuse(&refusal),
+            };
+        }
         AuditCommand::Key { db, json } => (db.clone(), print_key(&db, json).await),
     };
     result.unwrap_or_else(|problem| {
@@ -123,12 +154,23 @@ async fn verify(args: VerifyArgs) -> Result<ExitCode, Problem> {
     let (given, strict) = (args.key, args.checkpoints.is_some() || !args.since.is_empty());
     let found = store.read(move |tx| expected(tx, given, notes, strict)).await?;
     let verdict = match found {
-        Ok(expected) => verify_log(&store, expected).await?,
-        Err(fault) => Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) },
+        Ok(opened) => verify_log(&store, opened).await?,
+        Err(fault) => Verdict::of(fault),
     };
     store.close().await;
     print_verdict(&verdict, args.json);
     Ok(if verdict.fault.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn erase(door: &mut Door, args: EraseArgs) -> Result<(), Problem> {
+    let wish = json!({ "personId": args.person, "entries": args.entries, "reason": args.reason });
+    let done = door.post("/api/audit/erase", &wish).await?;
+    if args.json {
+        println!("{done}");
+    } else {
+        println!("{} states are being erased; an entry audit.erased tells which", done["states"]);
+    }
+    Ok(())
 }
 
 async fn export(args: ExportArgs) -> Result<ExitCode, Problem> {
@@ -140,22 +182,20 @@ async fn export(args: ExportArgs) -> Result<ExitCode, Problem> {
 fn expected(
     tx: &Tx<'_>,
     given: Vec<VerifierKey>,
-    notes: Vec<(String, String)>,
+    mut notes: Vec<(String, String)>,
     strict: bool,
-) -> Result<Result<Vec<Expected>, Fault>, Problem> {
+) -> Result<Result<Opened, Fault>, Problem> {
     // A log that does not say its name any more is a matter for the walk over it, unless notes are to be judged.
     let Ok(mut known) = keys::list(tx) else {
-        return if strict { Err(Problem::refused("the log does not say its name and key any more")) } else { Ok(Ok(Vec::new())) };
+        return if strict { Err(Problem::refused("the log does not say its name and key any more")) } else { Ok(Ok(Opened::default())) };
     };
     if !given.is_empty() {
-        known.keys = given;
+        known = known.believing(&given);
     }
-    let outside = match ops::open_all(notes, &known) {
-        Ok(outside) => outside,
-        Err(fault) => return Ok(Err(fault)),
-    };
-    let inside = if checkpoints::store::is_there(tx)? { ops::open_all(ops::list_notes(tx)?, &known) } else { Ok(Vec::new()) };
-    Ok(inside.map(|inside| outside.into_iter().chain(inside).collect()))
+    if checkpoints::store::is_there(tx)? {
+        notes.extend(ops::list_notes(tx)?);
+    }
+    Ok(known.open_all(notes))
 }
 
 fn read_note(path: &Path) -> Result<(String, String), Problem> {
@@ -173,6 +213,12 @@ fn print_verdict(verdict: &Verdict, json: bool) {
         return;
     }
     let checked = verdict.checkpoints_checked;
+    if verdict.left_behind > 0 {
+        println!(
+            "mind: the log was put back from a backup; {} checkpoints are of entries that were left behind, see audit.origin_changed",
+            verdict.left_behind
+        );
+    }
     match &verdict.fault {
         None => println!(
             "sound: {} entries, every link holds, {} states erased, {checked} checkpoints agree",

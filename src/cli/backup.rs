@@ -204,7 +204,8 @@ async fn settle(claim: &DataDir, about: &About) -> Result<Vec<String>, Problem> 
     let app = App::open(config, Arc::new(SystemClock), Arc::new(SystemIds)).await?;
     let about = about.clone();
     let by = Principal::cli(super::uid());
-    let settled = app.store.write(move |tx| ops::settle(tx, &by, &about)).await;
+    let renewal = app.checkpoints.renewal().await;
+    let settled = app.store.write(move |tx| ops::settle(tx, &by, &about, &renewal)).await;
     let locked = app.connectors.list_locked().await;
     app.close().await;
     settled?;

@@ -1,4 +1,4 @@
-//! Audit checkpoints: when, and where they are kept.
+//! Audit checkpoints: when, and where they are kept; when the whole log is verified.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +12,8 @@ use crate::base::cron::Schedule;
 pub struct AuditConfig {
     /// When a checkpoint is made, UTC.
     pub schedule: Schedule,
+    /// When the whole log is read again and compared, UTC.
+    pub verify: Schedule,
     /// Where checkpoints go, in the order given.
     pub stores: Vec<CheckpointStore>,
 }
@@ -55,11 +57,8 @@ pub struct S3Config {
 }
 
 pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
-    let text = r.text("AUDIT_CHECKPOINT_SCHEDULE").unwrap_or_else(|| "0 */6 * * *".to_owned());
-    let schedule = Schedule::utc(&text).unwrap_or_else(|e| {
-        r.fault("AUDIT_CHECKPOINT_SCHEDULE", Some(&text), e.to_string().trim_start_matches("expected ").to_owned());
-        Schedule::utc("0 */6 * * *").expect("a constant schedule")
-    });
+    let sign = schedule(r, "AUDIT_CHECKPOINT_SCHEDULE", "0 */6 * * *");
+    let verify = schedule(r, "AUDIT_VERIFY_SCHEDULE", "30 3 * * *");
     let folder = r.folder("AUDIT_CHECKPOINT_PATH").unwrap_or_else(|| data_dir.join("checkpoints"));
     let s3 = s3(r);
     let siem = siem(r);
@@ -80,7 +79,15 @@ pub(super) fn read(r: &mut Reader, data_dir: &Path) -> AuditConfig {
             }
         }
     }
-    AuditConfig { schedule, stores }
+    AuditConfig { schedule: sign, verify, stores }
+}
+
+fn schedule(r: &mut Reader, name: &str, usual: &str) -> Schedule {
+    let text = r.text(name).unwrap_or_else(|| usual.to_owned());
+    Schedule::utc(&text).unwrap_or_else(|e| {
+        r.fault(name, Some(&text), e.to_string().trim_start_matches("expected ").to_owned());
+        Schedule::utc(usual).expect("a constant schedule")
+    })
 }
 
 /// The values as they are set; which are missing matters only when s3 is wanted.

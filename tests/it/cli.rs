@@ -298,7 +298,8 @@ async fn an_emptied_log_is_sound_to_nobody() {
     let told: Value = asked.json().await.expect("JSON");
     let by_command = verify(&data.join("tenure.db"));
     assert_eq!(by_command.status.code(), Some(1), "{}", String::from_utf8_lossy(&by_command.stderr));
-    assert_eq!(serde_json::from_slice::<Value>(&by_command.stdout).expect("JSON"), told);
+    let said: serde_json::Map<String, Value> = serde_json::from_slice(&by_command.stdout).expect("JSON");
+    assert!(said.len() >= 5 && said.iter().all(|(name, value)| told[name] == *value), "{said:?}, {told}");
     assert_eq!((&told["rows"], &told["fault"]["seq"], &told["fault"]["kind"]), (&0.into(), &1.into(), &"gap".into()));
     let doctor = run(&data, &["doctor", "--json"], "");
     assert!(String::from_utf8_lossy(&doctor.stdout).contains("entry 1 (gap)"), "{}", String::from_utf8_lossy(&doctor.stdout));

@@ -178,6 +178,7 @@ fn good_values_are_taken() {
         ("ALLOWED_ORIGINS", &["https://a.example.org, http://b.example.org:8080"]),
         ("LOG_LEVEL", &["off", "info", "TRACE", "info,tenure=debug", "warn,tenure::platform=trace"]),
         ("AUDIT_CHECKPOINT_SCHEDULE", &["0 */6 * * *", "*/5 * * * 1-5"]),
+        ("AUDIT_VERIFY_SCHEDULE", &["30 3 * * *", "0 0 * * 0"]),
         ("MAIL_FROM", &["tenure@example.org", "Tenure <tenure@example.org>"]),
         ("SMTP_URL", &["smtp://mail.example.org", "smtps://u:p@mail.example.org:465"]),
         ("TENURE_FAULT", &["relay:before_handover=exit,queue:after_attempt=error"]),
@@ -191,7 +192,8 @@ fn good_values_are_taken() {
 /// The parser says what it minds; the rule stands in front of it.
 #[test]
 fn a_schedule_has_five_fields_and_a_log_filter_has_levels() {
-    let rows: [(&str, &[&str], &str); 2] = [
+    let rows: [(&str, &[&str], &str); 3] = [
+        ("AUDIT_VERIFY_SCHEDULE", &["daily", "30 3 * *", "@daily"], "five cron fields such as `0 */6 * * *`: "),
         (
             "AUDIT_CHECKPOINT_SCHEDULE",
             &["hourly", "* * * *", "* * * * * *", "99 * * * *", " ", "@daily", "٠ * * * *"],

@@ -5,9 +5,12 @@
 mod api_document;
 mod approvals;
 mod audit_checkpoints;
+mod audit_erasure;
+mod audit_origin;
 mod audit_outsiders;
 mod audit_stores;
 mod audit_tamper;
+mod audit_verification;
 mod backup;
 mod blobs;
 mod cli;

@@ -42,6 +42,7 @@ GET    /api/audit/checkpoints              AU
 POST   /api/audit/checkpoints              A
 GET    /api/audit/checkpoints/state        AU
 GET    /api/audit/checkpoints/{size}       AU
+POST   /api/audit/erase                    A
 GET    /api/audit/export                   AU
 GET    /api/audit/key                      AU
 POST   /api/audit/verify                   AU

@@ -79,7 +79,7 @@ describe('the verdict of a verification', () => {
 
   it('does not take what was erased for tampering', () => {
     expect(verdictLook({ ...sound, erased: 1 })).toMatchObject({ tone: 'ok' });
-    expect(verdictLook({ ...sound, erased: 1 }).text).toContain('The content of 1 entry was erased');
+    expect(verdictLook({ ...sound, erased: 1 }).text).toContain('1 state of entries was erased, as entries say');
   });
 
   it('names the first entry at fault and the kind of fault', () => {
@@ -88,6 +88,15 @@ describe('the verdict of a verification', () => {
     expect(look.text).toContain('It does not name the entry before it');
     expect(look.text).toContain('The 511 entries before it are what was written');
     expect(look.seq).toBe(512);
+  });
+
+  it('keeps apart what nobody can tell, and tells who did not answer', () => {
+    const cut = verdictLook({ ...sound, rows: 0, outcome: 'unknown', detail: 'the disk failed' });
+    expect(cut).toMatchObject({ tone: 'warn', title: 'Nobody can tell' });
+    expect(cut.text).toContain('says nothing about whether it is sound. the disk failed.');
+    const alone = verdictLook({ ...sound, outcome: 'sound', silent: ['s3'] });
+    expect(alone).toMatchObject({ tone: 'info', title: 'Sound' });
+    expect(alone.text).toContain('Not compared with the newest checkpoint in s3, which did not answer');
   });
 
   it('leads to no entry that is not there', () => {

@@ -8,7 +8,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::store::{self, Filter, StoredLeaf};
-use super::{Leaf, encode_hash};
+use super::{Leaf, encode_hash, erasure};
 use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
@@ -59,6 +59,8 @@ pub struct AuditEntry {
     /// The object after.
     #[schema(value_type = Option<Object>)]
     new_state: Option<Value>,
+    /// What of it was erased: `context` (name, address and reason), `prevState`, `newState`.
+    erased: Vec<&'static str>,
     /// Base64 of the leaf's hash.
     leaf_hash: String,
 }
@@ -157,6 +159,8 @@ fn open(tx: &Tx<'_>, row: StoredLeaf) -> Result<AuditEntry, Problem> {
         let (_, _, bytes) = states.iter().find(|(p, ..)| p == part)?;
         serde_json::from_slice(bytes.as_ref()?).ok()
     };
+    let is_gone = |part: &str| states.iter().any(|(p, _, bytes)| p == part && bytes.is_none());
+    let erased = erasure::PARTS.into_iter().filter(|(part, _)| is_gone(part)).map(|(_, name)| name).collect();
     let context = state("context");
     let told = |key: &str| context.as_ref()?.get(key)?.as_str().map(str::to_owned);
     Ok(AuditEntry {
@@ -171,6 +175,7 @@ fn open(tx: &Tx<'_>, row: StoredLeaf) -> Result<AuditEntry, Problem> {
         reason: told("reason"),
         prev_state: state("prev"),
         new_state: state("new"),
+        erased,
         leaf_hash: encode_hash(&row.leaf_hash),
     })
 }

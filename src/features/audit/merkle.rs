@@ -215,6 +215,17 @@ impl Frontier {
         self.size += 1;
     }
 
+    /// One that goes on where another stood: what that one took, and its [`Frontier::edge`]; nothing when the two do
+    /// not fit.
+    pub fn at(size: u64, edge: Vec<Hash>) -> Option<Self> {
+        (edge.len() == size.count_ones() as usize).then_some(Self { size, edge })
+    }
+
+    /// The complete subtrees on the right edge, from wide to narrow.
+    pub fn edge(&self) -> &[Hash] {
+        &self.edge
+    }
+
     /// How many leaves it took.
     pub fn size(&self) -> u64 {
         self.size

@@ -13,6 +13,7 @@
 //! Signing and storing checkpoints.
 
 pub mod api;
+pub mod erasure;
 pub mod export;
 pub mod keys;
 pub mod live;

@@ -50,6 +50,11 @@ impl VerifierKey {
         Self { name: name.to_owned(), id: key_id(name, &key), key }
     }
 
+    /// The same key under another name.
+    pub fn named(&self, name: &str) -> Self {
+        Self::new(name, self.key)
+    }
+
     /// The key's name; for a log of ours its origin.
     pub fn name(&self) -> &str {
         &self.name
@@ -174,12 +179,30 @@ impl Signer {
 
     /// The whole note of a checkpoint.
     pub fn sign(&self, checkpoint: &Checkpoint) -> String {
-        let text = checkpoint.text();
+        self.sign_text(checkpoint.text())
+    }
+
+    /// The same, and that the log goes on under another name from there: a line behind the root, which C2SP
+    /// `tlog-checkpoint` calls an extension and other verifiers pass over.
+    pub fn sign_continued(&self, checkpoint: &Checkpoint, origin: &str) -> String {
+        self.sign_text(format!("{}{CONTINUED}{origin}\n", checkpoint.text()))
+    }
+
+    fn sign_text(&self, text: String) -> String {
         let verifier = self.verifier();
         let signature = self.key.sign(text.as_bytes());
         let line = [&verifier.id.to_be_bytes()[..], &signature.to_bytes()].concat();
         format!("{text}\n\u{2014} {} {}\n", self.name, STANDARD.encode(line))
     }
+}
+
+/// What a line begins with that says under which name the log goes on.
+const CONTINUED: &str = "continued as ";
+
+/// Under which name the log goes on, if the note says so. Whether it is signed is [`open_note`]'s to say.
+pub fn continued_as(note: &str) -> Option<&str> {
+    let (text, _) = note.rsplit_once("\n\n")?;
+    text.lines().skip(3).find_map(|line| line.strip_prefix(CONTINUED))
 }
 
 /// Reads a note: a signature by one of `keys` has to be there and to hold, those of others are passed over.

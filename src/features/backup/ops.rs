@@ -16,6 +16,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::verify::verify_chain;
 use crate::features::audit::{self, Entry, encode_hash};
+use crate::features::checkpoints::{self, ops::Renewal};
 use crate::platform::archive::{self, List};
 use crate::platform::blobs::BlobHash;
 use crate::platform::store::{Store, Tx, find_damage, snapshot};
@@ -337,10 +338,10 @@ fn add_checkpoints(from: &Path, to: &Path) -> Result<(), Problem> {
 }
 
 /// What a restored business does first: every session is over, and the log says where it comes from.
-pub fn settle(tx: &Tx<'_>, by: &Principal, about: &About) -> Result<(), Problem> {
+pub fn settle(tx: &Tx<'_>, by: &Principal, about: &About, renewal: &Renewal) -> Result<(), Problem> {
     store::end_all_sessions(tx)?;
     // What was signed after the backup was made is not part of what goes on from here.
-    audit::keys::renew_origin(tx, by)?;
+    checkpoints::ops::renew_origin(tx, by, renewal)?;
     audit::append(
         tx,
         by,

@@ -10,6 +10,7 @@ use utoipa_axum::routes;
 
 use super::service::Checkpoints;
 use super::store::{self, Copy};
+use super::verification::{self, Finding, Outcome, Remembered};
 use super::{DOWN_AFTER, Reason, Record, RefusalKind};
 use crate::base::access::may;
 use crate::base::cron::Schedule;
@@ -17,7 +18,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::store::StoredNodes;
-use crate::features::audit::verify::Verdict;
+use crate::features::audit::verify::Fault;
 use crate::features::audit::{self, encode_hash, keys, merkle, proof};
 use crate::platform::http::{Allowed, Failure, Params, Routes};
 use crate::platform::store::{Store, Tx};
@@ -31,6 +32,8 @@ pub struct CheckpointsApi {
     pub checkpoints: Checkpoints,
     /// `AUDIT_CHECKPOINT_SCHEDULE`.
     pub schedule: Schedule,
+    /// `AUDIT_VERIFY_SCHEDULE`.
+    pub verify_schedule: Schedule,
 }
 
 /// The routes of checkpoints.
@@ -191,6 +194,66 @@ struct CheckpointState {
     refused: Option<RefusedBody>,
     /// The places.
     stores: Vec<PlaceBody>,
+    /// What was found when the whole log was read last.
+    last_verification: Option<RememberedBody>,
+    /// When it is read next.
+    next_verification_at: Option<Timestamp>,
+}
+
+/// What was found when the whole log was read.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct FindingBody {
+    /// What can be said.
+    outcome: Outcome,
+    /// Why nobody can tell, if so.
+    detail: Option<String>,
+    /// Rows read.
+    rows: u64,
+    /// States that were erased; the proof of their rows holds.
+    erased: u64,
+    /// Signed checkpoints that the rows were compared with.
+    checkpoints_checked: u64,
+    /// Checkpoints of entries that were left behind when the log was put back from a backup.
+    left_behind: u64,
+    /// The first fault, if there is one.
+    fault: Option<Fault>,
+    /// Places that did not answer when they were asked for their newest checkpoint.
+    silent: Vec<String>,
+    /// How long it took.
+    duration_ms: u64,
+}
+
+impl From<Finding> for FindingBody {
+    fn from(finding: Finding) -> Self {
+        Self {
+            outcome: finding.outcome(),
+            detail: finding.unknown,
+            rows: finding.verdict.rows,
+            erased: finding.verdict.erased,
+            checkpoints_checked: finding.verdict.checkpoints_checked,
+            left_behind: finding.verdict.left_behind,
+            fault: finding.verdict.fault,
+            silent: finding.silent,
+            duration_ms: u64::try_from(finding.duration.as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+/// The same, and when it was.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+struct RememberedBody {
+    /// When the reading ended.
+    at: Timestamp,
+    /// What was found.
+    #[serde(flatten)]
+    finding: FindingBody,
+}
+
+impl From<Remembered> for RememberedBody {
+    fn from(Remembered { finding, at }: Remembered) -> Self {
+        Self { at, finding: finding.into() }
+    }
 }
 
 /// The newest checkpoint.
@@ -264,7 +327,7 @@ fn place(tx: &Tx<'_>, name: &'static str, place: String) -> Result<PlaceBody, Pr
 #[utoipa::path(get, path = "/api/audit/checkpoints/state", tag = "audit", responses((status = 200, body = CheckpointState)))]
 async fn get_state(_: Allowed<may::AuditRead>, State(api): State<CheckpointsApi>) -> Result<Json<CheckpointState>, Failure> {
     let keeps: Vec<_> = api.checkpoints.keeps().iter().map(|keep| (keep.name(), keep.place())).collect();
-    let schedule = api.schedule.clone();
+    let (schedule, verify) = (api.schedule.clone(), api.verify_schedule.clone());
     let state = api.store.read(move |tx| {
         let newest = store::find_newest(tx)?;
         let covered = newest.as_ref().map_or(0, |record| record.checkpoint.size);
@@ -278,6 +341,8 @@ async fn get_state(_: Allowed<may::AuditRead>, State(api): State<CheckpointsApi>
             refused: store::find_refusal(tx)?
                 .map(|(refusal, at)| RefusedBody { at, kind: refusal.kind, detail: refusal.detail }),
             stores: keeps.into_iter().map(|(name, at)| place(tx, name, at)).collect::<Result<_, _>>()?,
+            last_verification: verification::store::find(tx)?.map(Into::into),
+            next_verification_at: verify.next_after(tx.now()),
         })
     });
     Ok(Json(state.await?))
@@ -374,8 +439,9 @@ fn prove(tx: &Tx<'_>, row: audit::store::StoredLeaf) -> Result<ProofBody, Proble
 }
 
 /// Reads the whole log again and says whether it is what was written, and what was signed: compared with every
-/// checkpoint that was made, and with the newest of each place.
-#[utoipa::path(post, path = "/api/audit/verify", tag = "audit", responses((status = 200, body = Verdict)))]
-async fn verify(_: Allowed<may::AuditRead>, State(api): State<CheckpointsApi>) -> Result<Json<Verdict>, Failure> {
-    Ok(Json(api.checkpoints.verify().await?))
+/// checkpoint that was made, and with the newest of each place. What is found is remembered; while a fault stands,
+/// nothing is signed.
+#[utoipa::path(post, path = "/api/audit/verify", tag = "audit", responses((status = 200, body = FindingBody)))]
+async fn verify(_: Allowed<may::AuditRead>, State(api): State<CheckpointsApi>) -> Result<Json<FindingBody>, Failure> {
+    Ok(Json(api.checkpoints.verify().await?.into()))
 }

@@ -5,16 +5,18 @@ use std::sync::Arc;
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::service::Checkpoints;
+use super::service::{Checkpoints, shown};
+use super::verification::jobs::AuditVerify;
 use super::{KEEP_CHECKPOINT, Reason, TELL_REFUSAL, ops, store};
 use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
 use crate::platform::queue::{JobCx, JobFuture, JobHandler, names};
 
-/// The handlers of this file; checkpoints are made by this schedule.
-pub fn handlers(checkpoints: Checkpoints, schedule: Schedule) -> Vec<Arc<dyn JobHandler>> {
+/// The handlers of checkpoints: they are made by the one schedule, and the whole log is read again by the other.
+pub fn handlers(checkpoints: Checkpoints, schedule: Schedule, verify: Schedule) -> Vec<Arc<dyn JobHandler>> {
     vec![
         Arc::new(AuditCheckpoint { checkpoints: checkpoints.clone(), schedule }),
+        Arc::new(AuditVerify { checkpoints: checkpoints.clone(), schedule: verify }),
         Arc::new(KeepCheckpoint { checkpoints }),
         Arc::new(TellRefusal),
     ]
@@ -72,13 +74,6 @@ impl KeepCheckpoint {
                 cx.complete_or_wait(move |tx| ops::put_off(tx, number, &place, &error).map(Some)).await
             }
         }
-    }
-}
-
-fn shown(problem: &Problem) -> String {
-    match problem {
-        Problem::Internal(_) => "it failed for a reason that is in the system log".to_owned(),
-        other => other.to_string(),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Checkpoints: signed statements of how far the audit log went and what it was, kept where its database does not reach.
 //!
 //! # Invariants
-//! - Nothing is signed over a log that is not what an earlier checkpoint says: [`judge`] is the only judge.
+//! - Nothing is signed over a log that is not what an earlier checkpoint says ([`judge`]), or in which a fault stands
+//!   ([`verification`]).
 //! - Two checkpoints of one log never contradict each other.
 //! - Each place is tried again until it has every checkpoint; one that is out of reach holds up no other.
 //! - A checkpoint is no entry of the log.
@@ -15,6 +16,7 @@ pub mod keep;
 pub mod ops;
 pub mod service;
 pub mod store;
+pub mod verification;
 
 use std::time::Duration;
 
@@ -103,6 +105,8 @@ pub enum RefusalKind {
     Different,
     /// What stands for a checkpoint was not signed by this log.
     Unsigned,
+    /// The whole log was read again, and something in it is not what was written or signed.
+    Tampered,
 }
 
 impl RefusalKind {
@@ -112,12 +116,13 @@ impl RefusalKind {
             Self::Shorter => "shorter",
             Self::Different => "different",
             Self::Unsigned => "unsigned",
+            Self::Tampered => "tampered",
         }
     }
 
     /// From what is stored.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Shorter, Self::Different, Self::Unsigned].into_iter().find(|kind| kind.as_str() == text)
+        [Self::Shorter, Self::Different, Self::Unsigned, Self::Tampered].into_iter().find(|kind| kind.as_str() == text)
     }
 }
 
@@ -153,7 +158,7 @@ pub fn wait_after(attempts: u32) -> Duration {
 pub enum Trouble {
     /// Nothing is signed: the log is not what was signed before.
     Refused(String),
-    /// No checkpoint came when it should have, or it did not come to a place.
+    /// No checkpoint came when it should have, or it did not come to a place; or nobody can tell how the log is.
     Late(String),
 }
 

@@ -1,18 +1,22 @@
 //! Signing, or saying why not; noting what each place has.
 
 use serde_json::json;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
 
 use super::{
     DOWN_AFTER, KEEP_CHECKPOINT, Reason, Record, Refusal, RefusalKind, TELL_REFUSAL, Trouble, is_overdue, judge, store,
+    verification,
 };
-use crate::base::access::SystemRole;
+use crate::base::access::{Principal, SystemRole};
 use crate::base::cron::Schedule;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::merkle;
 use crate::features::audit::note::{Checkpoint, NoteFault, Signer, open_note};
 use crate::features::audit::store::StoredNodes;
-use crate::features::audit::verify::{Expected, Fault};
+use crate::features::audit::keys::{Newest, Opened, Standing};
+use crate::features::audit::verify::Fault;
 use crate::features::audit::{Hash, keys, store as audit_store};
 use crate::features::identity::accounts::store::people_with_role;
 use crate::features::notifications::{self, Message};
@@ -42,6 +46,11 @@ pub fn sign(
     places: &[&'static str],
 ) -> Result<Result<Record, Refusal>, Problem> {
     let (size, _) = audit_store::head(tx)?.ok_or_else(|| Problem::internal("the audit log is empty"))?;
+    if let Some((fault, _)) = verification::store::find_fault(tx)? {
+        let refusal = verification::ops::refusal(&fault);
+        refuse(tx, &refusal)?;
+        return Ok(Err(refusal));
+    }
     let known = keys::list(tx)?;
     if let Err(refusal) = compare(tx, &known, kept, size)? {
         refuse(tx, &refusal)?;
@@ -76,17 +85,24 @@ pub fn put_off(tx: &Tx<'_>, number: u64, place: &str, error: &str) -> Result<Tim
 
 /// Compares the log with every checkpoint that is known: those that places hold, and our newest.
 fn compare(tx: &Tx<'_>, known: &keys::Known, kept: &[Kept], size: u64) -> Result<Result<(), Refusal>, Problem> {
+    if let Some(fault) = known.fault() {
+        let detail = format!("Entry {} {}.", fault.seq, fault.detail);
+        return Ok(Err(Refusal { kind: RefusalKind::Unsigned, detail }));
+    }
     let mut earlier = Vec::new();
     for Kept { place, note } in kept {
         match open_note(note, &known.keys) {
-            // Of the log before a restore: what that one said was settled by the restore.
-            Ok(checkpoint) if checkpoint.origin != known.origin => {}
-            Ok(checkpoint) => earlier.push((checkpoint, *place)),
+            Ok(checkpoint) => match known.standing(&checkpoint) {
+                Standing::Ours => earlier.push((checkpoint, *place)),
+                // Of entries that a restore left behind; the key signed for that.
+                Standing::LeftBehind => {}
+                Standing::Stranger => return Ok(Err(strange(place, &checkpoint.origin))),
+            },
             Err(fault) => return Ok(Err(unsigned(place, &fault))),
         }
     }
     if let Some(own) = store::find_newest(tx)?
-        && own.checkpoint.origin == known.origin
+        && known.standing(&own.checkpoint) == Standing::Ours
     {
         earlier.push((own.checkpoint, "the database"));
     }
@@ -111,8 +127,41 @@ fn unsigned(place: &str, fault: &NoteFault) -> Refusal {
     }
 }
 
+fn strange(place: &str, origin: &str) -> Refusal {
+    let detail = format!("What stands for the newest checkpoint in {place} is of {origin}, and this log never had that name.");
+    Refusal { kind: RefusalKind::Unsigned, detail }
+}
+
+/// What it takes to go on under another name: the seed of the key, and what the places hold.
+pub struct Renewal {
+    /// The seed of `AUDIT_SIGNING_KEY`.
+    pub seed: Zeroizing<[u8; 32]>,
+    /// The newest note of each place that answered.
+    pub kept: Vec<Kept>,
+}
+
+impl std::fmt::Debug for Renewal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Renewal").field("kept", &self.kept).finish_non_exhaustive()
+    }
+}
+
+/// Has the log go on under another name. The entry names the newest checkpoint of the log that is left behind: of what
+/// the places hold and what is in the database.
+pub fn renew_origin(tx: &Tx<'_>, by: &Principal, renewal: &Renewal) -> Result<(), Problem> {
+    let known = keys::list(tx)?;
+    let own = store::find_newest(tx)?.map(|record| record.note);
+    let notes = renewal.kept.iter().map(|kept| kept.note.clone()).chain(own);
+    let signed = notes.filter_map(|note| {
+        let checkpoint = open_note(&note, &known.keys).ok().filter(|checkpoint| checkpoint.origin == known.origin)?;
+        Some(Newest { checkpoint, note_sha256: hex::encode(Sha256::digest(note.as_bytes())) })
+    });
+    let newest = signed.max_by_key(|newest| newest.checkpoint.size);
+    keys::renew_origin(tx, by, &renewal.seed, newest.as_ref())
+}
+
 /// Remembers a refusal and raises the alarm, once for each.
-fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
+pub fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
     tracing::error!(kind = refusal.kind.as_str(), "no checkpoint is signed: {}", refusal.detail);
     let known = store::find_refusal(tx)?;
     store::insert_refusal(tx, refusal)?;
@@ -125,9 +174,13 @@ fn refuse(tx: &Tx<'_>, refusal: &Refusal) -> Result<(), Problem> {
 /// Tells every administrator that nothing is signed any more, unless that changed meanwhile.
 pub fn tell(tx: &Tx<'_>) -> Result<(), Problem> {
     let Some((refusal, _)) = store::find_refusal(tx)? else { return Ok(()) };
+    let subject = match refusal.kind {
+        RefusalKind::Tampered => "The audit log was tampered with",
+        _ => "The audit log is not what its checkpoint says",
+    };
     let message = Message {
         kind: "audit",
-        subject: "The audit log is not what its checkpoint says".to_owned(),
+        subject: subject.to_owned(),
         body: format!(
             "{} Nothing is signed any more until that is cleared up. Keep the database and the checkpoints as they are, \
              find out who could write them, and compare by tenure audit verify --checkpoints.",
@@ -143,6 +196,10 @@ pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Prob
     if let Some((refusal, _)) = store::find_refusal(tx)? {
         return Ok(Some(Trouble::Refused(format!("No checkpoint is signed. {}", refusal.detail))));
     }
+    if let Some(why) = verification::store::find(tx)?.and_then(|last| last.finding.unknown) {
+        let detail = format!("nobody can tell whether the log is what was written: it could not be read to its end: {why}");
+        return Ok(Some(Trouble::Late(detail)));
+    }
     if is_overdue(store::find_newest(tx)?.as_ref(), schedule, tx.now()) {
         return Ok(Some(Trouble::Late("no checkpoint was made when its time had come".to_owned())));
     }
@@ -152,12 +209,12 @@ pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Prob
 
 /// Every checkpoint that the log is compared with: those in the database, and those that places hold. One that the log
 /// did not sign is a fault at once.
-pub fn expected(tx: &Tx<'_>, kept: &[Kept]) -> Result<Result<Vec<Expected>, Fault>, Problem> {
+pub fn expected(tx: &Tx<'_>, kept: &[Kept]) -> Result<Result<Opened, Fault>, Problem> {
     // Of a log that does not say its name any more, the walk over it says why.
-    let Ok(known) = keys::list(tx) else { return Ok(Ok(Vec::new())) };
+    let Ok(known) = keys::list(tx) else { return Ok(Ok(Opened::default())) };
     let mut notes: Vec<(String, String)> = kept.iter().map(|k| (k.place.to_owned(), k.note.clone())).collect();
     notes.extend(list_notes(tx)?);
-    Ok(open_all(notes, &known))
+    Ok(known.open_all(notes))
 }
 
 /// The notes in the database, and that they are from there.
@@ -169,20 +226,4 @@ pub fn list_notes(tx: &Tx<'_>) -> Result<Vec<(String, String)>, Problem> {
         before = Some(last.number);
         notes.extend(page.into_iter().map(|record| ("the database".to_owned(), record.note)));
     }
-}
-
-/// Opens notes by what the log says of its name and keys; those of its earlier names are passed over.
-pub fn open_all(notes: Vec<(String, String)>, known: &keys::Known) -> Result<Vec<Expected>, Fault> {
-    let mut expected = Vec::new();
-    for (place, note) in notes {
-        match open_note(&note, &known.keys) {
-            Ok(checkpoint) if checkpoint.origin == known.origin => expected.push(Expected { place, checkpoint }),
-            Ok(_) => {}
-            Err(fault) => {
-                let detail = format!("what stands for a checkpoint in {place} is not ours: {fault}");
-                return Err(Fault { seq: 0, kind: "note", detail });
-            }
-        }
-    }
-    Ok(expected)
 }

@@ -8,10 +8,12 @@ use zeroize::Zeroizing;
 
 use super::keep::Keep;
 use super::ops::{self, Kept};
+use super::verification::{self, Finding};
 use super::{Reason, Record, store};
 use crate::base::problem::Problem;
-use crate::features::audit::verify::{Verdict, verify_log};
 use crate::features::audit;
+use crate::features::audit::verify::{PAGE, Verdict};
+use crate::platform::metrics::Stopwatch;
 use crate::platform::store::Store;
 
 /// How long a place is waited for before a checkpoint is signed without having asked it.
@@ -48,7 +50,7 @@ impl Checkpoints {
 
     /// Makes a checkpoint and has it put into every place; a log that is not what a kept one says is a conflict.
     pub async fn make(&self, reason: Reason) -> Result<Record, Problem> {
-        let kept = self.ask().await;
+        let kept = self.ask().await.kept;
         let places: Vec<&'static str> = self.inner.keeps.iter().map(|keep| keep.name()).collect();
         let seed = self.inner.seed.clone();
         let made = self.inner.store.write(move |tx| {
@@ -64,7 +66,7 @@ impl Checkpoints {
     /// The last checkpoint of a process that goes down: into the folder only, and only if there is something new.
     pub async fn close(&self) -> Result<(), Problem> {
         let Some(folder) = self.inner.keeps.iter().find(|keep| keep.name() == "file") else { return Ok(()) };
-        let kept = self.ask_one(folder.as_ref()).await;
+        let kept = self.ask_one(folder.as_ref()).await.unwrap_or_default();
         let seed = self.inner.seed.clone();
         let made = self.inner.store.write(move |tx| {
             let size = audit::store::head(tx)?.map(|(size, _)| size);
@@ -81,6 +83,11 @@ impl Checkpoints {
         self.inner.store.write(move |tx| store::mark_stored(tx, record.number, "file")).await
     }
 
+    /// What it takes to go on under another name.
+    pub async fn renewal(&self) -> ops::Renewal {
+        ops::Renewal { seed: self.inner.seed.clone(), kept: self.ask().await.kept }
+    }
+
     /// Puts a checkpoint into a place.
     pub async fn put(&self, place: &str, record: &Record) -> Result<(), Problem> {
         match self.inner.keeps.iter().find(|keep| keep.name() == place) {
@@ -89,25 +96,59 @@ impl Checkpoints {
         }
     }
 
-    /// Reads the whole log and compares it with every checkpoint that was made and with the newest of each place.
-    pub async fn verify(&self) -> Result<Verdict, Problem> {
-        let kept = self.ask().await;
-        match self.inner.store.read(move |tx| ops::expected(tx, &kept)).await? {
-            Ok(expected) => verify_log(&self.inner.store, expected).await,
-            Err(fault) => Ok(Verdict { rows: 0, erased: 0, checkpoints_checked: 0, fault: Some(fault) }),
+    /// Reads the whole log, compares it with every checkpoint that was made and with the newest of each place, and
+    /// remembers what was found.
+    pub async fn verify(&self) -> Result<Finding, Problem> {
+        let (watch, Asked { kept, silent }) = (Stopwatch::start(), self.ask().await);
+        let read = self.read(kept).await;
+        let (verdict, unknown) = match &read {
+            Ok(verdict) => (verdict.clone(), None),
+            Err(problem) => (Verdict::default(), Some(shown(problem))),
+        };
+        let duration = Duration::from_secs_f64(watch.seconds());
+        let finding = Finding { verdict, unknown, silent, duration };
+        let found = finding.clone();
+        self.inner.store.write(move |tx| verification::ops::conclude(tx, &found)).await?;
+        read.map(|_| finding)
+    }
+
+    async fn read(&self, kept: Vec<Kept>) -> Result<Verdict, Problem> {
+        let store = &self.inner.store;
+        let (mut walk, left_behind) = match store.read(move |tx| verification::ops::begin(tx, &kept)).await? {
+            Ok(reading) => (reading.walk, reading.left_behind),
+            Err(fault) => return Ok(Verdict::of(fault)),
+        };
+        loop {
+            let page = store.read(move |tx| {
+                let more = walk.page(tx, PAGE)?;
+                Ok((walk, more))
+            });
+            let more;
+            (walk, more) = page.await?;
+            if !more {
+                return Ok(Verdict { left_behind, ..walk.verdict() });
+            }
         }
     }
 
     /// What the places hold as newest. One that does not answer is not asked further: the others and our own
     /// newest are compared all the same, and it is when it answers again.
-    pub async fn ask(&self) -> Vec<Kept> {
+    pub async fn ask(&self) -> Asked {
         let asked = self.inner.keeps.iter().map(|keep| self.ask_one(keep.as_ref()));
-        futures::future::join_all(asked).await.into_iter().flatten().collect()
+        let mut answers = Asked::default();
+        for (keep, answer) in self.inner.keeps.iter().zip(futures::future::join_all(asked).await) {
+            match answer {
+                Some(kept) => answers.kept.extend(kept),
+                None => answers.silent.push(keep.name().to_owned()),
+            }
+        }
+        answers
     }
 
-    async fn ask_one(&self, keep: &dyn Keep) -> Option<Kept> {
+    /// Nothing when it did not answer.
+    async fn ask_one(&self, keep: &dyn Keep) -> Option<Option<Kept>> {
         match tokio::time::timeout(PATIENCE, keep.newest()).await {
-            Ok(Ok(note)) => note.map(|note| Kept { place: keep.name(), note }),
+            Ok(Ok(note)) => Some(note.map(|note| Kept { place: keep.name(), note })),
             Ok(Err(problem)) => {
                 tracing::warn!(place = keep.name(), %problem, "the newest checkpoint there could not be read");
                 None
@@ -117,5 +158,22 @@ impl Checkpoints {
                 None
             }
         }
+    }
+}
+
+/// What the places answered.
+#[derive(Debug, Default)]
+pub struct Asked {
+    /// The newest note of each that has one and can be read.
+    pub kept: Vec<Kept>,
+    /// Those that did not answer.
+    pub silent: Vec<String>,
+}
+
+/// A problem for those who look at the state; what only the log of the system tells is there.
+pub fn shown(problem: &Problem) -> String {
+    match problem {
+        Problem::Internal(_) => "it failed for a reason that is in the system log".to_owned(),
+        other => other.to_string(),
     }
 }

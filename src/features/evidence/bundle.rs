@@ -11,7 +11,8 @@ use super::{Asked, BY_HAND, Case, DECIDED, Decision, Event, Opened, PARTS, PackA
 use crate::base::problem::Problem;
 use crate::features::audit::export::bundle::{self, Bundle, BundleVerdict, Entry, Given, Stop, fault};
 use crate::features::audit::export::Kind;
-use crate::features::audit::export::lines::is_opened_by;
+use crate::features::audit::erasure::{self, ERASED};
+use crate::features::audit::export::lines::{Erasures, is_opened_by};
 use crate::features::audit::note::Checkpoint;
 use crate::features::audit::{Commitment, Hash, encode_hash, merkle};
 
@@ -47,11 +48,12 @@ struct Openings {
     last: u64,
     opened: u64,
     erased: u64,
+    erasures: Erasures,
 }
 
 impl Openings {
     fn of(found: &Bundle) -> Self {
-        Self { lines: Box::new(found.lines("openings-")), next: None, last: 0, opened: 0, erased: 0 }
+        Self { lines: Box::new(found.lines("openings-")), next: None, last: 0, opened: 0, erased: 0, erasures: Erasures::default() }
     }
 
     fn peek(&mut self) -> Result<Option<u64>, Stop> {
@@ -77,6 +79,15 @@ impl Openings {
             let digest = part.and_then(|part| Some((part, digests[part].as_ref()?)));
             let (part, digest) = digest.ok_or_else(|| fault(seq, "state", "something is opened that its leaf does not have"))?;
             opened[part] = self.open(seq, digest, &line)?;
+            if opened[part] == Opened::Erased {
+                self.erasures.miss(seq, &entry.leaf.action, erasure::PARTS[part].1)?;
+            }
+        }
+        if entry.leaf.action == ERASED {
+            if opened[1] == Opened::Closed {
+                return Err(fault(entry.seq, "closed", "what tells of an erasure is not opened"));
+            }
+            self.erasures.claims.take(opened[1].value());
         }
         Ok(opened)
     }
@@ -97,7 +108,7 @@ impl Openings {
 
     fn finish(&mut self) -> Result<(), Stop> {
         match self.peek()? {
-            None => Ok(()),
+            None => self.erasures.check(),
             Some(seq) => Err(fault(seq, "state", "an entry is opened that is not in the log")),
         }
     }

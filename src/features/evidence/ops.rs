@@ -12,7 +12,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::export::{Selection, Signed, store as export_store};
 use crate::features::audit::store::{self as audit_store, StoredLeaf, StoredNodes};
-use crate::features::audit::{self, Entry, Hash, Leaf, encode_hash, merkle};
+use crate::features::audit::{self, Entry, Hash, Leaf, encode_hash, erasure, merkle};
 use crate::features::identity::people::store::person_ref;
 use crate::platform::store::Tx;
 
@@ -300,15 +300,24 @@ pub fn mark_approvals(tx: &Tx<'_>, marks: &mut Marks, size: u64, after: u64, lim
     Ok(last)
 }
 
-/// The lines that open what is marked of these entries.
-pub fn openings(tx: &Tx<'_>, marks: &Marks, entries: &[u64]) -> Result<Vec<String>, Problem> {
-    let mut lines = Vec::new();
+/// Has the entries opened that tell what was erased: so it can be seen that nothing is missing besides.
+pub fn mark_erasures(tx: &Tx<'_>, marks: &mut Marks, size: u64) -> Result<(), Problem> {
+    erasure::store::list_told(tx, 0, size)?.into_iter().for_each(|seq| marks.set(seq, "new"));
+    Ok(())
+}
+
+/// The lines that open what is marked of these entries; refused when something was erased after the checkpoint.
+pub fn openings(tx: &Tx<'_>, marks: &Marks, entries: &[u64], size: u64) -> Result<Vec<String>, Problem> {
+    let (mut lines, mut gone) = (Vec::new(), Vec::new());
     for &seq in entries {
         let states = audit_store::list_states(tx, seq)?;
         for (_, part) in PARTS.iter().enumerate().filter(|(place, _)| marks.has(seq, *place)) {
             let Some((_, salt, state)) = states.iter().find(|(stored, ..)| stored == part) else { continue };
             let opening = match state {
-                None => json!({ "seq": seq, "part": part, "erased": true }),
+                None => {
+                    gone.push((seq, (*part).to_owned()));
+                    json!({ "seq": seq, "part": part, "erased": true })
+                }
                 Some(state) => {
                     let text = std::str::from_utf8(state).map_err(Problem::internal)?;
                     json!({ "seq": seq, "part": part, "salt": encode_hash(salt), "state": text })
@@ -317,6 +326,7 @@ pub fn openings(tx: &Tx<'_>, marks: &Marks, entries: &[u64]) -> Result<Vec<Strin
             lines.push(format!("{opening}\n"));
         }
     }
+    erasure::ops::refuse_later(tx, size, &gone)?;
     Ok(lines)
 }
 

@@ -77,6 +77,7 @@ impl Pack {
         match self.phase {
             Phase::Readme => {
                 self.phase = Phase::Tiles;
+                self.erasures().await?;
                 Ok(Some(vec![Piece::listed("README.md", README)]))
             }
             Phase::Tiles => match self.tiles.step().await? {
@@ -94,6 +95,17 @@ impl Pack {
     fn go_on(&mut self, phase: Phase) -> Vec<Piece> {
         (self.phase, self.after) = (phase, 0);
         Vec::new()
+    }
+
+    /// What tells of erasures is opened.
+    async fn erasures(&mut self) -> Result<(), Problem> {
+        let (mut marks, size) = (std::mem::take(&mut self.reading.marks), self.signed.checkpoint.size);
+        let read = self.store.read(move |tx| {
+            ops::mark_erasures(tx, &mut marks, size)?;
+            Ok(marks)
+        });
+        self.reading.marks = read.await?;
+        Ok(())
     }
 
     async fn look(&mut self) -> Result<Vec<Piece>, Problem> {
@@ -151,9 +163,9 @@ impl Pack {
             self.go_on(Phase::Checkpoints);
             return Ok(piece.into_iter().collect());
         };
-        let marks = std::mem::take(&mut self.reading.marks);
+        let (marks, size) = (std::mem::take(&mut self.reading.marks), self.signed.checkpoint.size);
         let read = self.store.read(move |tx| {
-            let lines = ops::openings(tx, &marks, &entries)?;
+            let lines = ops::openings(tx, &marks, &entries, size)?;
             Ok((marks, lines))
         });
         let (marks, lines) = read.await?;

@@ -68,6 +68,7 @@ pub fn routes(state: WorkflowApi) -> Routes {
         .merge(exceptions::break_glass::api::routes(state.clone()))
         .merge(exceptions::adoption::api::routes(state.clone()))
         .merge(exceptions::rotation::api::routes(state.clone()))
+        .merge(exceptions::erasure::api::routes(state.clone()))
         .merge(approvals::api::routes(state))
 }
 

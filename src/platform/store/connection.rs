@@ -69,6 +69,7 @@ pub(super) fn configure(conn: &Connection, durability: Durability, writer: bool)
          PRAGMA cell_size_check=ON;
          PRAGMA temp_store=MEMORY;
          PRAGMA mmap_size=0;
+         PRAGMA secure_delete=FAST;
          PRAGMA journal_size_limit=67108864;",
         BUSY_TIMEOUT.as_millis()
     ))?;

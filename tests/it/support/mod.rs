@@ -7,6 +7,7 @@ pub mod databases;
 pub mod queue;
 pub mod redis;
 pub mod load;
+pub mod log_site;
 pub mod office;
 pub mod outbox;
 pub mod people;

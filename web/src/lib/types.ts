@@ -246,7 +246,7 @@ export interface KeyRotation {
 /** Something that nobody does alone, and that somebody asked for. */
 export interface Exception {
   id: string;
-  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'adopt_account' | 'adopt_accounts' | 'publish_workflow' | 'rotate_keys' | 'four_eyes_off';
+  kind: 'skip_step' | 'change_variables' | 'grant_role' | 'extend_assignment' | 'adopt_account' | 'adopt_accounts' | 'publish_workflow' | 'rotate_keys' | 'erase_states' | 'four_eyes_off';
   title: string;
   reason: string;
   state: 'pending' | 'approved' | 'rejected' | 'expired';

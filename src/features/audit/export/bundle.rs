@@ -14,6 +14,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 
+use super::names::Names;
 use super::{About, CHECKPOINT, FORMAT, KEYS, Kind, Selection, TILE, TILE_LEVELS, entries_path, pop_entry, tile_path};
 use crate::base::problem::Problem;
 use crate::features::audit::merkle::Frontier;
@@ -50,6 +51,8 @@ pub struct BundleVerdict {
     pub rows: u64,
     /// Signed checkpoints that the entries were compared with.
     pub checkpoints_checked: u64,
+    /// Signed checkpoints of entries that were left behind when the log was put back.
+    pub left_behind: u64,
     /// What the reader has to know to believe it.
     pub warnings: Vec<String>,
     /// The first fault, if there is one.
@@ -92,6 +95,8 @@ pub struct Bundle {
     pub kind: Kind,
     /// The counts so far.
     pub verdict: BundleVerdict,
+    /// Checkpoints in earlier names.
+    names: Names,
 }
 
 /// An entry of the tiles.
@@ -135,10 +140,11 @@ impl Bundle {
             erased: 0,
             rows: 0,
             checkpoints_checked: 0,
+            left_behind: 0,
             warnings: Vec::new(),
             fault: None,
         };
-        Ok(Self { folder: folder.to_owned(), list, kind, verdict })
+        Ok(Self { folder: folder.to_owned(), list, kind, verdict, names: Names::default() })
     }
 
     /// What the manifest says about an export.
@@ -194,7 +200,7 @@ impl Bundle {
 
     /// The checkpoint, its signature checked, and every other checkpoint that there is to compare with.
     pub fn checkpoints(&mut self, given: &Given) -> Result<(Checkpoint, Vec<Expected>), Stop> {
-        let keys = self.keys(given)?;
+        let mut keys = self.keys(given)?;
         let note = self.text(CHECKPOINT)?;
         let mut all = vec![(CHECKPOINT.to_owned(), note)];
         for name in self.named("checkpoints/") {
@@ -202,16 +208,24 @@ impl Bundle {
             all.push((name, note));
         }
         all.extend(given.notes.iter().cloned());
+        // A key that is believed is believed under whichever name of the log.
+        let believed = keys.iter().map(|key| key.name().to_owned()).collect();
+        let origins: std::collections::BTreeSet<String> = all.iter().filter_map(|(_, note)| note.lines().next().map(str::to_owned)).collect();
+        let named: Vec<VerifierKey> = keys.iter().flat_map(|key| origins.iter().map(|origin| key.named(origin))).collect();
+        keys.extend(named);
         let mut expected = Vec::new();
+        let mut foreign = Vec::new();
         for (place, note) in all {
             match open_note(&note, &keys) {
+                Ok(checkpoint) if expected.first().is_some_and(|own: &Expected| own.checkpoint.origin != checkpoint.origin) => {
+                    foreign.push((Expected { place, checkpoint }, note));
+                }
                 Ok(checkpoint) => expected.push(Expected { place, checkpoint }),
                 Err(why) => return Err(fault(0, "note", format!("the checkpoint in {place} was not signed by this log: {why}"))),
             }
         }
         let own = expected[0].checkpoint.clone();
-        // Of the log before a restore: what that one said was settled by the restore.
-        expected.retain(|other| other.checkpoint.origin == own.origin);
+        self.names = Names::new(foreign, believed);
         if self.list.is_some() && self.verdict.origin != own.origin {
             return Err(fault(0, "note", format!("{MANIFEST} names another log than {CHECKPOINT}")));
         }
@@ -252,7 +266,8 @@ impl Bundle {
     /// Goes through all entries of the tiles: each has its place, names the one before it, and is under its hash in the
     /// tree that the checkpoints were signed for.
     pub fn walk(&mut self, own: &Checkpoint, expected: Vec<Expected>, visit: Visit<'_>) -> Result<(), Stop> {
-        let mut walk = Walk { frontier: Frontier::default(), prev: [0; 32], above: BTreeMap::new(), expected, checked: 0 };
+        let names = std::mem::take(&mut self.names);
+        let mut walk = Walk { frontier: Frontier::default(), prev: [0; 32], above: BTreeMap::new(), expected, checked: 0, names };
         // A checkpoint of nothing says nothing.
         walk.expected.retain(|e| e.checkpoint.size > 0);
         while walk.frontier.size() < own.size {
@@ -276,7 +291,14 @@ impl Bundle {
             }
         }
         self.verdict.entries = own.size;
-        self.verdict.checkpoints_checked = walk.checked;
+        let (agree, behind) = walk.names.check(&own.origin)?;
+        self.verdict.checkpoints_checked = walk.checked + agree;
+        self.verdict.left_behind = behind;
+        if behind > 0 {
+            self.verdict.warnings.push(format!(
+                "the log was put back from a backup; {behind} checkpoints are of entries that were left behind"
+            ));
+        }
         Ok(())
     }
 
@@ -309,6 +331,8 @@ impl Bundle {
         for (level, index, hashes) in full {
             self.compare(level, index, TILE, &hashes, seq)?;
         }
+        let Walk { names, frontier, .. } = walk;
+        names.take(&leaf, || frontier.root());
         walk.agrees(seq)
     }
 
@@ -352,6 +376,7 @@ struct Walk {
     /// By size, the smallest last.
     expected: Vec<Expected>,
     checked: u64,
+    names: Names,
 }
 
 impl Walk {

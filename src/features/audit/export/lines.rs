@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::bundle::{Bundle, Given, Stop, fault, is_whole};
 use super::{CHECKPOINT, Signed};
 use crate::base::problem::Problem;
+use crate::features::audit::erasure::{Claims, ERASED, PARTS, is_kept};
 use crate::features::audit::merkle::Frontier;
 use crate::features::audit::note::{VerifierKey, open_note};
 use crate::features::audit::{Commitment, Hash, Leaf, canonical, commit, encode_hash, leaf_hash};
@@ -18,7 +19,7 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
     let whole = is_whole(&about.filter);
     let signed = signed(bundle, given, about.checkpoint, &about.verifier_keys)?;
     let (mut frontier, mut prev): (Frontier, Hash) = (Frontier::default(), [0; 32]);
-    let mut last = 0;
+    let (mut last, mut erasures) = (0, Erasures::default());
     for line in bundle.lines("audit-") {
         let (place, line) = line?;
         let (leaf, hash) = leaf_in(&place, &line)?;
@@ -29,7 +30,7 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
             return Err(fault(leaf.seq, "link", "does not name the hash of the entry before"));
         }
         (last, prev) = (leaf.seq, hash);
-        check_states(bundle, &leaf, &line)?;
+        check_states(bundle, &leaf, &line, &mut erasures)?;
         bundle.verdict.entries += 1;
         frontier.push(&hash);
         if let Some(signed) = signed.as_ref().filter(|s| whole && s.checkpoint.size == frontier.size()) {
@@ -42,6 +43,9 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
     }
     if bundle.verdict.entries != about.entries {
         return Err(fault(last + 1, "gap", format!("{} entries were exported; here are {}", about.entries, bundle.verdict.entries)));
+    }
+    if whole {
+        erasures.check()?;
     }
     if let Some(signed) = signed.filter(|s| whole && s.checkpoint.size > frontier.size()) {
         return Err(fault(last + 1, "short", format!("the {CHECKPOINT} was signed for {} entries", signed.checkpoint.size)));
@@ -65,7 +69,7 @@ fn signed(bundle: &mut Bundle, given: &Given, note: Option<String>, named: &[Str
     }
     let checkpoint = open_note(&note, &keys)
         .map_err(|why| fault(0, "note", format!("the checkpoint in the manifest was not signed by this log: {why}")))?;
-    Ok(Some(Signed { checkpoint, note, keys }))
+    Ok(Some(Signed { checkpoint, note, keys, continued: Vec::new() }))
 }
 
 fn leaf_in(place: &str, line: &Value) -> Result<(Leaf, Hash), Stop> {
@@ -79,7 +83,7 @@ fn leaf_in(place: &str, line: &Value) -> Result<(Leaf, Hash), Stop> {
     if leaf.seq == seq { Ok((leaf, hash)) } else { Err(fault(seq, "gap", format!("{place} has the leaf of entry {}", leaf.seq))) }
 }
 
-fn check_states(bundle: &mut Bundle, leaf: &Leaf, line: &Value) -> Result<(), Stop> {
+fn check_states(bundle: &mut Bundle, leaf: &Leaf, line: &Value, erasures: &mut Erasures) -> Result<(), Stop> {
     let erased = line["erased"].as_array().map(Vec::as_slice).unwrap_or_default();
     for (name, commitment) in
         [("context", &leaf.context), ("prevState", &leaf.prev_state), ("newState", &leaf.new_state)]
@@ -87,6 +91,7 @@ fn check_states(bundle: &mut Bundle, leaf: &Leaf, line: &Value) -> Result<(), St
         let Some(commitment) = commitment else { continue };
         if erased.iter().any(|e| e == name) {
             bundle.verdict.erased += 1;
+            erasures.miss(leaf.seq, &leaf.action, name)?;
             continue;
         }
         let salt = line["salts"][name].as_str().unwrap_or_default();
@@ -95,7 +100,43 @@ fn check_states(bundle: &mut Bundle, leaf: &Leaf, line: &Value) -> Result<(), St
         }
         bundle.verdict.opened += 1;
     }
+    if leaf.action == ERASED {
+        erasures.claims.take(&line["newState"]);
+    }
     Ok(())
+}
+
+/// What is missing, and what entries say was erased: they come behind it.
+#[derive(Debug, Default)]
+pub struct Erasures {
+    /// What entries say.
+    pub claims: Claims,
+    /// The entry, and the place of the part in [`PARTS`].
+    missed: Vec<(u64, u8)>,
+}
+
+impl Erasures {
+    /// A part is missing, by its name in the leaf.
+    pub fn miss(&mut self, seq: u64, action: &str, name: &str) -> Result<(), Stop> {
+        let place = PARTS.iter().position(|(_, known)| *known == name);
+        let place = place.ok_or_else(|| fault(seq, "state", format!("{name} is no part of an entry")))?;
+        if is_kept(action, PARTS[place].0) {
+            return Err(fault(seq, "erased", format!("its {name} was erased, which that of an entry about the log never is")));
+        }
+        self.missed.push((seq, u8::try_from(place).map_err(Problem::internal)?));
+        Ok(())
+    }
+
+    /// Each that is missing has an entry that says so.
+    pub fn check(&self) -> Result<(), Stop> {
+        match self.missed.iter().find(|(seq, place)| !self.claims.has(usize::from(*place), *seq)) {
+            None => Ok(()),
+            Some((seq, place)) => {
+                let name = PARTS[usize::from(*place)].1;
+                Err(fault(*seq, "erased", format!("its {name} was erased, and no entry says so")))
+            }
+        }
+    }
 }
 
 /// Whether a digest stands for this state under this salt, base64.

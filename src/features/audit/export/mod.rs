@@ -14,6 +14,7 @@
 pub mod api;
 pub mod bundle;
 pub mod lines;
+mod names;
 pub mod ops;
 pub mod rows;
 pub mod store;
@@ -153,6 +154,8 @@ pub struct Signed {
     pub note: String,
     /// The keys that the log names.
     pub keys: Vec<VerifierKey>,
+    /// The notes by which the log goes on under another name, with the name of a file for each.
+    pub continued: Vec<(String, String)>,
 }
 
 impl Signed {

@@ -4,7 +4,8 @@ use super::{Newest, Selection, Signed, store};
 use crate::base::problem::Problem;
 use crate::features::audit::note::open_note;
 use crate::features::audit::store::{StoredLeaf, StoredState};
-use crate::features::audit::{self, keys};
+use crate::features::audit::keys::{Earlier, Known};
+use crate::features::audit::{self, erasure, keys};
 use crate::platform::store::Tx;
 
 /// How many numbers of the log one read looks at, so that a narrow selection does not hold a reader for long.
@@ -17,10 +18,12 @@ pub fn signed(tx: &Tx<'_>, newest: &Newest) -> Result<Option<Signed>, Problem> {
 
 /// A note of this log.
 pub fn open(tx: &Tx<'_>, note: String) -> Result<Signed, Problem> {
-    let keys = keys::list(tx)?.keys;
+    let Known { keys, earlier, .. } = keys::list(tx)?;
     let checkpoint = open_note(&note, &keys)
         .map_err(|fault| Problem::Conflict(format!("The newest checkpoint was not signed by this log: {fault}.")))?;
-    Ok(Signed { checkpoint, note, keys })
+    let name = |e: Earlier| (format!("checkpoints/{:020}-continued-{}.note", e.until, e.seq), e.note);
+    let continued = earlier.into_iter().filter(|e| e.seq <= checkpoint.size).map(name).collect();
+    Ok(Signed { checkpoint, note, keys, continued })
 }
 
 /// Why tiles cannot be exported yet.
@@ -47,5 +50,10 @@ pub fn rows(
     };
     let with_states = |leaf: StoredLeaf| Ok((audit::store::list_states(tx, leaf.seq)?, leaf));
     let rows: Result<Vec<_>, Problem> = leaves.into_iter().map(with_states).collect();
-    Ok((rows?.into_iter().map(|(states, leaf)| (leaf, states)).collect(), next))
+    let rows: Vec<Row> = rows?.into_iter().map(|(states, leaf)| (leaf, states)).collect();
+    let gone = |(leaf, states): &Row| -> Vec<(u64, String)> {
+        states.iter().filter(|(_, _, state)| state.is_none()).map(|(part, ..)| (leaf.seq, part.clone())).collect()
+    };
+    erasure::ops::refuse_later(tx, up_to, &rows.iter().flat_map(gone).collect::<Vec<_>>())?;
+    Ok((rows, next))
 }

@@ -103,6 +103,7 @@ impl Tiles {
                 Piece::unlisted(tile_path(level, tile, width), hashes)
             })
             .collect();
+        pieces.extend(self.signed.continued.iter().map(|(name, note)| Piece::listed(name.clone(), note.clone())));
         pieces.push(Piece::listed(KEYS, self.signed.key_lines()));
         // Whoever follows an export that grows sees the checkpoint once everything under it is there.
         pieces.push(Piece::listed(CHECKPOINT, self.signed.note.as_str()));

@@ -7,8 +7,10 @@
 
 mod walk;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
+use super::Hash;
+use super::keys::Opened;
 use super::note::Checkpoint;
 use crate::base::problem::Problem;
 use crate::platform::store::Store;
@@ -16,10 +18,10 @@ use crate::platform::store::Store;
 pub use walk::Walk;
 
 /// How many rows one read transaction covers.
-const PAGE: u32 = 1_024;
+pub const PAGE: u32 = 1_024;
 
 /// The result of a verification.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AuditVerdict)]
 pub struct Verdict {
@@ -29,6 +31,8 @@ pub struct Verdict {
     pub erased: u64,
     /// Signed checkpoints that the rows were compared with.
     pub checkpoints_checked: u64,
+    /// Signed checkpoints of entries that were left behind when the log was put back from a backup.
+    pub left_behind: u64,
     /// The first fault, if there is one.
     pub fault: Option<Fault>,
 }
@@ -38,10 +42,43 @@ pub struct Verdict {
 pub struct Fault {
     /// Which row; 0 when it is no row but a checkpoint.
     pub seq: u64,
-    /// `gap`, `hash`, `link`, `leaf`, `copy`, `state`, `node`, `root`, `short` or `note`.
+    /// One of [`KINDS`].
     pub kind: &'static str,
     /// In words.
     pub detail: String,
+}
+
+/// What can be wrong with the log.
+pub const KINDS: [&str; 11] =
+    ["gap", "hash", "link", "leaf", "copy", "state", "erased", "node", "root", "short", "note"];
+
+impl Fault {
+    /// What was written down of one.
+    pub fn stored(seq: u64, kind: &str, detail: String) -> Self {
+        Self { seq, kind: KINDS.into_iter().find(|known| *known == kind).unwrap_or("leaf"), detail }
+    }
+
+    /// Whether it was told from a checkpoint, and would not have been noticed without.
+    pub fn needs_checkpoint(&self) -> bool {
+        matches!(self.kind, "root" | "short" | "note")
+    }
+}
+
+/// Where a walk stood when it was stopped. Its checkpoints are not part of it: they are asked for anew.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    /// Rows that were read.
+    pub rows: u64,
+    erased: u64,
+    last: [Hash; 2],
+    edge: Vec<Hash>,
+}
+
+impl Verdict {
+    /// Of a fault that is in no row.
+    pub fn of(fault: Fault) -> Self {
+        Self { fault: Some(fault), ..Self::default() }
+    }
 }
 
 /// A signed checkpoint that the log is compared with.
@@ -55,12 +92,13 @@ pub struct Expected {
 
 /// Walks the whole log, page by page.
 pub async fn verify_chain(store: &Store) -> Result<Verdict, Problem> {
-    verify_log(store, Vec::new()).await
+    verify_log(store, Opened::default()).await
 }
 
 /// Walks the whole log, page by page, and compares its tree with these checkpoints on the way.
-pub async fn verify_log(store: &Store, expected: Vec<Expected>) -> Result<Verdict, Problem> {
-    let mut walk = Walk::new(expected);
+pub async fn verify_log(store: &Store, opened: Opened) -> Result<Verdict, Problem> {
+    let left_behind = opened.left_behind;
+    let mut walk = Walk::new(opened.expected);
     loop {
         let page = store.read(move |tx| {
             let more = walk.page(tx, PAGE)?;
@@ -68,7 +106,7 @@ pub async fn verify_log(store: &Store, expected: Vec<Expected>) -> Result<Verdic
         });
         let (walked, more) = page.await?;
         if !more {
-            return Ok(walked.verdict());
+            return Ok(Verdict { left_behind, ..walked.verdict() });
         }
         walk = walked;
     }

@@ -9,15 +9,16 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::{Expected, Fault, Verdict};
+use super::{Expected, Fault, Position, Verdict};
 use crate::base::problem::Problem;
-use crate::features::audit::merkle::{Frontier, node_hash};
-use crate::features::audit::store::{self, SeenLeaf};
+use crate::features::audit::erasure::{self, Claims};
+use crate::features::audit::merkle::{self, Frontier, node_hash};
+use crate::features::audit::store::{self, SeenLeaf, StoredNodes};
 use crate::features::audit::{Hash, leaf_hash};
 use crate::platform::store::Tx;
 
-/// The parts of a row that commitments stand for, in the order of the alphabet.
-const PARTS: [&str; 3] = ["context", "new", "prev"];
+/// The parts of a row that commitments stand for, as they are stored, in the order of the alphabet.
+const PARTS: [&str; 3] = [erasure::PARTS[0].0, erasure::PARTS[1].0, erasure::PARTS[2].0];
 
 /// A leaf as it is checked: its texts where they stand.
 #[derive(Deserialize)]
@@ -99,6 +100,8 @@ pub struct Walk {
     /// Entries of the last checkpoint that agreed.
     agreed: u64,
     checked: u64,
+    /// What entries say was erased, up to the one that was looked at last.
+    claims: (Claims, u64),
     fault: Option<Fault>,
 }
 
@@ -109,10 +112,39 @@ impl Walk {
         Self { expected, ..Self::default() }
     }
 
+    /// Where it stands, for another one to go on from there; nothing to go on from once there is a fault.
+    pub fn position(&self) -> Option<Position> {
+        self.fault.is_none().then(|| Position {
+            rows: self.rows,
+            erased: self.erased,
+            last: self.last,
+            edge: self.frontier.edge().to_vec(),
+        })
+    }
+
+    /// A walk that goes on where another stood. Nothing when the log there is not what that one read, or does not agree
+    /// with a checkpoint of what lies behind it: then only a walk from the beginning tells where the fault is.
+    pub fn resume(tx: &Tx<'_>, at: Position, expected: Vec<Expected>) -> Result<Option<Self>, Problem> {
+        let stands = store::find_leaf(tx, at.rows)?.is_some_and(|row| row.leaf_hash == at.last[0]);
+        let Some(frontier) = Frontier::at(at.rows, at.edge).filter(|_| stands) else { return Ok(None) };
+        let mut walk = Self { rows: at.rows, erased: at.erased, last: at.last, frontier, ..Self::new(expected) };
+        while let Some(next) = walk.expected.pop_if(|next| next.checkpoint.size <= at.rows) {
+            // The nodes were compared with the rows on the way there.
+            let root = merkle::root(next.checkpoint.size, &StoredNodes(tx));
+            if !root.is_ok_and(|root| root == next.checkpoint.root) {
+                return Ok(None);
+            }
+            walk.agreed = next.checkpoint.size;
+            walk.checked += 1;
+        }
+        Ok(Some(walk))
+    }
+
     /// Checks the next `limit` rows, and after the last row the end; answers whether there is more to check.
     pub fn page(&mut self, tx: &Tx<'_>, limit: u32) -> Result<bool, Problem> {
         let from = self.rows;
         let mut page = Page::read(tx, (from, from + u64::from(limit)))?;
+        self.learn_claims(tx, &page)?;
         let mut seen = 0;
         store::each_leaf(tx, from, limit, |row| {
             seen += 1;
@@ -134,7 +166,13 @@ impl Walk {
 
     /// What was found so far.
     pub fn verdict(&self) -> Verdict {
-        Verdict { rows: self.rows, erased: self.erased, checkpoints_checked: self.checked, fault: self.fault.clone() }
+        Verdict {
+            rows: self.rows,
+            erased: self.erased,
+            checkpoints_checked: self.checked,
+            left_behind: 0,
+            fault: self.fault.clone(),
+        }
     }
 
     /// Checks the next row.
@@ -171,8 +209,8 @@ impl Walk {
         {
             return fault("copy", "a column differs from the leaf".to_owned());
         }
-        if let Err(detail) = self.check_states(&leaf, page) {
-            return fault("state", detail);
+        if let Err((kind, detail)) = self.check_states(&leaf, page) {
+            return fault(kind, detail);
         }
         self.last = [hash, self.last[0]];
         self.rows = seq;
@@ -221,25 +259,44 @@ impl Walk {
         Ok(here())
     }
 
-    fn check_states(&mut self, leaf: &Leaf<'_>, page: &mut Page) -> Result<(), String> {
+    /// Reads what entries say was erased, if something on this page was and none that is known says so: an entry tells
+    /// of it in the transaction that erases, so whoever sees the one sees the other.
+    fn learn_claims(&mut self, tx: &Tx<'_>, page: &Page) -> Result<(), Problem> {
+        let (claims, last) = &mut self.claims;
+        if page.kept.iter().any(|kept| kept.state.is_none() && !claims.has(kept.part, kept.seq)) {
+            *last = erasure::ops::add_claims(tx, claims, *last, u64::MAX >> 1)?;
+        }
+        Ok(())
+    }
+
+    fn check_states(&mut self, leaf: &Leaf<'_>, page: &mut Page) -> Result<(), (&'static str, String)> {
         let commitments = [&leaf.context, &leaf.new_state, &leaf.prev_state];
         let mut found: [Option<&Kept>; 3] = [None; 3];
         while let Some(kept) = page.kept.get(page.used).filter(|kept| kept.seq <= leaf.seq) {
             page.used += 1;
             match found.get_mut(kept.part) {
                 Some(place) => *place = Some(kept),
-                None => return Err("there is a state of a kind that no leaf names".to_owned()),
+                None => return Err(("state", "there is a state of a kind that no leaf names".to_owned())),
             }
         }
-        for (part, (commitment, kept)) in PARTS.into_iter().zip(commitments.into_iter().zip(found)) {
+        let state = |detail: String| Err(("state", detail));
+        for (place, (commitment, kept)) in commitments.into_iter().zip(found).enumerate() {
+            let part = PARTS[place];
             match (commitment, kept.map(|kept| &kept.state)) {
                 (None, None) => {}
-                (None, Some(_)) => return Err(format!("there is a {part} state that the leaf does not name")),
-                (Some(_), None) => return Err(format!("the {part} state is gone without a trace")),
+                (None, Some(_)) => return state(format!("there is a {part} state that the leaf does not name")),
+                (Some(_), None) => return state(format!("the {part} state is gone without a trace")),
+                (Some(_), Some(None)) if erasure::is_kept(&leaf.action, part) => {
+                    let detail = format!("the {part} state was erased, which that of an entry about the log never is");
+                    return Err(("erased", detail));
+                }
+                (Some(_), Some(None)) if !self.claims.0.has(place, leaf.seq) => {
+                    return Err(("erased", format!("the {part} state was erased, and no entry says so")));
+                }
                 (Some(_), Some(None)) => self.erased += 1,
                 (Some(c), Some(Some((digest, len))))
                     if c.alg == "sha256" && c.len == *len && says(&c.digest, digest) => {}
-                (Some(_), Some(Some(_))) => return Err(format!("the {part} state is not what was sealed")),
+                (Some(_), Some(Some(_))) => return state(format!("the {part} state is not what was sealed")),
             }
         }
         Ok(())

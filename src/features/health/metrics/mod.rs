@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 
 use crate::base::id::ConnectorId;
 use crate::base::time::Timestamp;
+use crate::features::checkpoints::verification::{Outcome, Remembered};
 use crate::features::connectors::BreakerState;
 use crate::platform::metrics::Figure;
 use crate::platform::queue::views::JobState;
@@ -35,6 +36,10 @@ pub struct Standing {
     pub reconciliations_held: u64,
     /// Number and instant of the newest audit entry.
     pub audit: Option<(u64, Timestamp)>,
+    /// What was found when the whole audit log was read last, and when.
+    pub verification: Option<Remembered>,
+    /// Whether a fault of the audit log stands.
+    pub audit_fault: bool,
     /// Every connector.
     pub connectors: Vec<ConnectorId>,
     /// The instant of all that.
@@ -84,6 +89,33 @@ pub fn standing(of: &Standing, known: impl Fn(&str) -> bool) -> Vec<Figure> {
             "tenure_audit_last_entry_age_seconds",
             "Time since the newest entry of the audit log, when it was last looked at.",
             of.at.since(at).as_secs_f64(),
+        ));
+    }
+    figures.extend(verification(of));
+    figures
+}
+
+/// What is known of the audit log from reading it as a whole.
+fn verification(of: &Standing) -> Vec<Figure> {
+    let fault = u64::from(of.audit_fault);
+    let mut figures = vec![Figure::gauge(
+        "tenure_audit_fault",
+        "1 while a fault of the audit log stands, so that no checkpoint is signed.",
+        amount(fault),
+    )];
+    if let Some(last) = &of.verification {
+        let outcome = last.finding.outcome();
+        let all = [Outcome::Sound, Outcome::Tampered, Outcome::Unknown];
+        figures.push(Figure::by(
+            "tenure_audit_verification",
+            "What was found when the whole audit log was read last: 1 for the outcome that it had.",
+            "outcome",
+            all.map(|one| (one.as_str(), amount(u64::from(one == outcome)))),
+        ));
+        figures.push(Figure::gauge(
+            "tenure_audit_verification_age_seconds",
+            "Time since the whole audit log was read last, when it was last looked at.",
+            of.at.since(last.at).as_secs_f64(),
         ));
     }
     figures

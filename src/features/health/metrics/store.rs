@@ -4,6 +4,7 @@ use super::Standing;
 use crate::base::problem::Problem;
 use crate::features::access::reconciliation;
 use crate::features::audit;
+use crate::features::checkpoints::verification;
 use crate::params;
 use crate::platform::queue::views;
 use crate::platform::store::Tx;
@@ -20,6 +21,8 @@ pub fn get_standing(tx: &Tx<'_>) -> Result<Standing, Problem> {
         reconciliations_failed,
         reconciliations_held,
         audit: audit::store::newest(tx)?,
+        verification: verification::store::find(tx)?,
+        audit_fault: verification::store::find_fault(tx)?.is_some(),
         connectors: tx.query("SELECT id FROM connector", params![], |r| r.get("id"))?,
         at: tx.now(),
     })

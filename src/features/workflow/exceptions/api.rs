@@ -200,6 +200,8 @@ fn changes(act: &Act) -> Vec<ChangeView> {
         }
         Act::PublishWorkflow { .. } => vec![change("status", "draft".into(), "active".into())],
         Act::RotateKeys => vec![change("secrets", "under the key before".into(), "under the present key".into())],
+        Act::EraseStates { entries, .. } if entries.is_empty() => Vec::new(),
+        Act::EraseStates { entries, .. } => vec![change("entries", entries.to_string().into(), Value::Null)],
         Act::FourEyesOff => vec![change("fourEyes", true.into(), false.into())],
     }
 }
@@ -312,7 +314,7 @@ enum Agreement {
 }
 
 /// Who may change what holds for everybody.
-type MayChange = ((may::SettingsWrite, may::ConnectorRotate), may::WorkflowWrite);
+type MayChange = ((may::SettingsWrite, may::ConnectorRotate), (may::WorkflowWrite, may::AuditErase));
 
 /// Agrees to what somebody else asked for, which does it, or refuses it.
 #[utoipa::path(post, path = "/api/exceptions/{id}/decide", tag = "exceptions", params(("id" = ExceptionId, Path)),

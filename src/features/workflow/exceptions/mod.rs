@@ -3,8 +3,8 @@
 //! # Invariants
 //! - With the rule of the second person on, nobody passes over a decision, corrects a variable of a run in
 //!   which somebody was asked to decide, grants or extends access outside a run, makes access of accounts
-//!   that a reconciliation found, publishes what they wrote, seals the secrets of connectors under another key, or
-//!   switches the rule off, alone; whatever they are and however they signed in.
+//!   that a reconciliation found, publishes what they wrote, seals the secrets of connectors under another key, erases
+//!   what the audit log keeps of somebody, or switches the rule off, alone; whatever they are and however they signed in.
 //! - Whoever asked, whom it is about and who asked for the run do not agree, nor does a token that somebody
 //!   else made, a command or a job; nor an account that whoever asked made or gave a password to lately.
 //! - What is done is what was asked for: if it changed meanwhile, it is refused.
@@ -18,6 +18,7 @@ pub mod adoption;
 pub mod api;
 pub mod authors;
 pub mod break_glass;
+pub mod erasure;
 pub mod jobs;
 pub mod ops;
 pub mod rotation;
@@ -31,6 +32,7 @@ use crate::base::id::{
     AssignmentId, DifferenceId, DocumentId, ExceptionId, PersonId, PlanId, RoleId, RunId, WorkflowId,
 };
 use crate::base::time::Timestamp;
+use crate::features::audit::erasure::Ranges;
 
 /// How long an exception waits for somebody to agree.
 pub const WAITS_HOURS: u64 = 72;
@@ -112,6 +114,13 @@ pub enum Act {
     },
     /// The secrets of connectors are sealed under the present key.
     RotateKeys,
+    /// What entries of the audit log stand for is erased.
+    EraseStates {
+        /// Of the entries about this person and by them.
+        person_id: Option<PersonId>,
+        /// Of these entries.
+        entries: Ranges,
+    },
     /// The rule of the second person is switched off.
     FourEyesOff,
 }
@@ -137,13 +146,15 @@ pub enum Kind {
     PublishWorkflow,
     /// The secrets of connectors are sealed under the present key.
     RotateKeys,
+    /// What entries of the audit log stand for is erased.
+    EraseStates,
     /// The rule of the second person is switched off.
     FourEyesOff,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::SkipStep,
         Self::ChangeVariables,
         Self::GrantRole,
@@ -152,6 +163,7 @@ impl Kind {
         Self::AdoptAccounts,
         Self::PublishWorkflow,
         Self::RotateKeys,
+        Self::EraseStates,
         Self::FourEyesOff,
     ];
 
@@ -166,6 +178,7 @@ impl Kind {
             Self::AdoptAccounts => "adopt_accounts",
             Self::PublishWorkflow => "publish_workflow",
             Self::RotateKeys => "rotate_keys",
+            Self::EraseStates => "erase_states",
             Self::FourEyesOff => "four_eyes_off",
         }
     }
@@ -179,6 +192,7 @@ impl Kind {
             }
             Self::PublishWorkflow => Permission::WorkflowWrite,
             Self::RotateKeys => Permission::ConnectorRotate,
+            Self::EraseStates => Permission::AuditErase,
             Self::FourEyesOff => Permission::SettingsWrite,
         }
     }
@@ -196,6 +210,7 @@ impl Act {
             Self::AdoptAccounts { .. } => Kind::AdoptAccounts,
             Self::PublishWorkflow { .. } => Kind::PublishWorkflow,
             Self::RotateKeys => Kind::RotateKeys,
+            Self::EraseStates { .. } => Kind::EraseStates,
             Self::FourEyesOff => Kind::FourEyesOff,
         }
     }
@@ -211,6 +226,9 @@ impl Act {
             Self::AdoptAccounts { plan_id, .. } => plan_id.to_string(),
             Self::PublishWorkflow { workflow_id, .. } => workflow_id.to_string(),
             Self::RotateKeys => "connectors".to_owned(),
+            Self::EraseStates { person_id, entries } => {
+                person_id.as_ref().map_or_else(|| entries.to_string(), ToString::to_string)
+            }
             Self::FourEyesOff => "security".to_owned(),
         }
     }

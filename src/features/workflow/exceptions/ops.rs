@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value, json};
 
 use super::authors::{is_certain, may_be_own};
-use super::{Act, Exception, ExceptionState, Kind, WAITS_HOURS, break_glass, jobs, store};
+use super::{Act, Exception, ExceptionState, Kind, WAITS_HOURS, break_glass, erasure as erasing, jobs, store};
 use crate::base::access::{ExceptionMark, Principal, SystemRole};
 use crate::base::id::{AdoptionId, AssignmentId, ExceptionId, PersonId, RunId, TypedId as _, WorkflowId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::access::assignments;
 use crate::features::access::reconciliation::{adoption::ops as adoptions, items};
-use crate::features::audit::{self, Entry};
+use crate::features::audit::{self, Entry, erasure};
 use crate::features::connectors::rotation;
 use crate::features::identity::accounts::store::{find_by_person, people_with_role};
 use crate::features::identity::people::store::{find_person, get_person};
@@ -47,6 +47,8 @@ pub enum Done {
     Workflow(Box<Workflow>),
     /// Secrets are being sealed anew.
     Rotating,
+    /// So many states of the audit log are being erased.
+    Erasing(u64),
     /// To the rule itself.
     Rule,
 }
@@ -232,6 +234,7 @@ fn parties(tx: &Tx<'_>, act: &Act) -> Result<(Option<PersonId>, Option<PersonId>
         }
         // Whoever asks and whoever agrees adopt nothing for themselves.
         Act::AdoptAccounts { .. } | Act::PublishWorkflow { .. } | Act::RotateKeys | Act::FourEyesOff => (None, None),
+        Act::EraseStates { person_id, .. } => (person_id.clone(), None),
     })
 }
 
@@ -411,6 +414,10 @@ fn perform(tx: &Tx<'_>, by: &Principal, act: &Act, reason: &str) -> Result<Done,
             rotation::begin(tx, by)?;
             Done::Rotating
         }
+        Act::EraseStates { person_id, entries } => {
+            let scopes = erasing::scopes(tx, person_id.as_ref(), entries)?;
+            Done::Erasing(erasure::ops::begin(tx, by, scopes, reason)?)
+        }
         Act::FourEyesOff => {
             settings::ops::set(tx, by, FOUR_EYES, Some("false"))?;
             Done::Rule
@@ -453,6 +460,10 @@ pub fn title(tx: &Tx<'_>, act: &Act) -> Result<String, Problem> {
             format!("publish {}", found.map_or_else(|| workflow_id.to_string(), |w| w.definition.name.clone()))
         }
         Act::RotateKeys => "seal the secrets of all connectors under the present key".to_owned(),
+        Act::EraseStates { person_id: Some(person), .. } => {
+            format!("erase what the audit log keeps of {}", get_person(tx, person)?.display_name)
+        }
+        Act::EraseStates { entries, .. } => format!("erase what the entries {entries} of the audit log stand for"),
         Act::FourEyesOff => "switch off the rule of the second person".to_owned(),
     })
 }

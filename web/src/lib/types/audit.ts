@@ -13,6 +13,8 @@ export interface AuditEntry {
   reason: string | null;
   prevState: unknown;
   newState: unknown;
+  /** What of it was erased; the entry and its proof stay. */
+  erased?: ('context' | 'prevState' | 'newState')[];
   leafHash: string;
 }
 
@@ -66,6 +68,14 @@ export interface AuditVerdict {
   erased: number;
   fault: AuditFault | null;
   checkpointsChecked: number;
+  /** Checkpoints of entries that were left behind when the log was put back from a backup. */
+  leftBehind?: number;
+  /** Unknown: it could not be read to its end. */
+  outcome?: 'sound' | 'tampered' | 'unknown';
+  /** Why nobody can tell. */
+  detail?: string | null;
+  /** Places that did not answer when they were asked for their newest checkpoint. */
+  silent?: string[];
 }
 
 export interface LastVerification extends AuditVerdict {
@@ -92,6 +102,7 @@ export interface CheckpointsState {
   refused: { at: Instant; detail: string; kind: string } | null;
   stores: CheckpointStore[];
   lastVerification: LastVerification | null;
+  nextVerificationAt?: Instant | null;
 }
 
 export interface AuditKey {

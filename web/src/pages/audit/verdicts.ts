@@ -11,6 +11,7 @@ const KINDS: Record<string, string> = {
   leaf: 'It cannot be read',
   copy: 'What the log is searched by is not what the entry says',
   state: 'What is kept of the object is not what was sealed',
+  erased: 'What was kept of the object was erased, and no entry says so',
   node: 'A node of the tree is not what its entries give',
   root: 'A checkpoint was signed for other entries',
   short: 'A checkpoint was signed for more entries than there are',
@@ -40,19 +41,27 @@ function faultLook(fault: AuditFault, rows: number): VerdictLook {
   return { tone: 'bad', title: `Tampered with at entry ${count(fault.seq)}`, text: `${what}${rest}`, seq: fault.seq };
 }
 
-/** A verdict that was given: sound, or tampered with. */
+/** A verdict that was given: sound, tampered with, or that nobody can tell. */
 export function verdictLook(verdict: AuditVerdict, tookMs?: number): VerdictLook {
   const { rows, erased, fault, checkpointsChecked: checked } = verdict;
   if (fault) return faultLook(fault, rows);
+  if (verdict.outcome === 'unknown') {
+    const why = verdict.detail ? ` ${verdict.detail.replace(/\.$/, '')}.` : '';
+    return { tone: 'warn', title: 'Nobody can tell', text: `The log could not be read to its end, which says nothing about whether it is sound.${why}` };
+  }
   const took = tookMs === undefined ? '' : ` in ${duration(tookMs)}`;
   const agree = checked === 1 ? '1 checkpoint agrees with them.' : `${count(checked)} checkpoints agree with them.`;
-  const gone = erased === 0 ? '' : ` The content of ${entries(erased)} was erased, which their proofs outlive.`;
+  const gone = erased === 0 ? '' : ` ${erased === 1 ? '1 state' : `${count(erased)} states`} of entries ${erased === 1 ? 'was' : 'were'} erased, as entries say; their proofs hold.`;
+  const silent = verdict.silent?.length ? ` Not compared with the newest checkpoint in ${verdict.silent.join(' and ')}, which did not answer.` : '';
+  const left = verdict.leftBehind
+    ? ` The log was put back from a backup; ${verdict.leftBehind === 1 ? '1 checkpoint is' : `${count(verdict.leftBehind)} checkpoints are`} of entries that were left behind.`
+    : '';
   if (checked === 0) {
     return {
       tone: 'info',
       title: 'Sound in itself',
-      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${gone}`,
+      text: `All ${entries(rows)} were read${took}, and each is what was written. No checkpoint was there to compare with, so a log that was replaced as a whole would not show.${silent}${left}${gone}`,
     };
   }
-  return { tone: 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${gone}` };
+  return { tone: silent || left ? 'info' : 'ok', title: 'Sound', text: `All ${entries(rows)} were read${took}, and each is what was written. ${agree}${silent}${left}${gone}` };
 }
