@@ -13,7 +13,7 @@ use super::{App, openapi};
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
 use crate::features::jobs::queue::QueueBackend;
-use crate::features::health::checks::{Backing, Checks, Probe};
+use crate::features::health::checks::{Backing, Checks, Probe, Watch};
 use crate::features::settings::api::StartedSettings;
 use crate::features::settings::{Source, Started};
 use crate::features::{
@@ -213,7 +213,7 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             timezone: app.config.server.timezone.clone(),
         }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), app.config.audit.schedule.clone(), backing(app), live.probes.clone()),
+            checks: Checks::new(store.clone(), watch(app), backing(app), live.probes.clone()),
             stopping: live.stopping.clone(),
             store: store.clone(),
             started_at: app.clock.now(),
@@ -269,6 +269,11 @@ fn workflow_api(app: &App) -> workflow::WorkflowApi {
         allow_mocks: app.config.app_env == AppEnv::Development,
         connectors: app.connectors.clone(),
     }
+}
+
+/// What checkpoints should come to.
+fn watch(app: &App) -> Watch {
+    Watch { schedule: app.config.audit.schedule.clone(), places: app.checkpoints.places() }
 }
 
 fn backing(app: &App) -> Backing {

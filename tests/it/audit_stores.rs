@@ -219,3 +219,55 @@ async fn a_bucket_that_holds_what_the_log_did_not_sign_stops_the_signing() {
     site.make().await;
     site.all_kept().await;
 }
+
+#[tokio::test]
+async fn a_place_that_is_not_named_any_more_worries_nobody_and_gets_what_it_lacks_once_it_is_named_again() {
+    let (service, mut siem) = tokio::join!(Service::start(), Rsyslog::start());
+    service.make_bucket("audit", false).await;
+    let mut site = Site::start(service.port, format!("syslog+tcp://localhost:{}", siem.port), None).await;
+    site.make().await;
+    site.all_kept().await;
+    siem.end().await;
+    let second = site.make().await;
+    site.checkpoints("it does not come to the receiver", |items| !copy(&items[0], "siem")["error"].is_null()).await;
+    // As if it had been tried all the night.
+    let db = rusqlite::Connection::open(site.data.join("tenure.db")).expect("opens");
+    let tried = "UPDATE checkpoint_copy SET attempts = 4 WHERE place = 'siem' AND stored_at IS NULL";
+    assert_eq!(db.execute(tried, []).expect("writes"), 1);
+    let audit = async |site: &Site, status: &'static str| {
+        eventually(&format!("health of the log is {status}"), Duration::from_secs(10), || async {
+            let (_, health) = site.server.get("/api/health").await;
+            Some(health["checks"]["audit"].clone()).filter(|check| check["status"] == status)
+        })
+        .await
+    };
+    let warned = audit(&site, "warning").await;
+    assert!(warned["detail"].as_str().expect("text").starts_with("checkpoints do not come to siem: "), "{warned}");
+
+    site.vars[0].1 = "file,s3".to_owned();
+    site.killed().await;
+    audit(&site, "ok").await;
+    let (_, state) = site.ask("GET", "/api/audit/checkpoints/state").await;
+    let places: Vec<_> = state["stores"].as_array().expect("places").iter().map(|s| s["store"].clone()).collect();
+    assert_eq!(places, ["file", "s3"], "{state}");
+    let items = site
+        .checkpoints("nobody tries any more", |items| {
+            copy(&items[0], "siem")["nextAttemptAt"].is_null() && copy(&items[0], "file")["state"] == "stored"
+        })
+        .await;
+    let left = copy(&items[0], "siem");
+    assert_eq!((&left["state"], &items[0]["note"]), (&json!("dropped"), &json!(second)), "it stays in the history");
+    assert_eq!(left["error"], "AUDIT_CHECKPOINT_STORE does not name this place any more.");
+    assert_eq!(copy(&items[1], "siem")["state"], "stored");
+    let waiting = "SELECT count(*) FROM job WHERE state IN ('held', 'handed') AND payload LIKE '%siem%'";
+    assert_eq!(db.query_row(waiting, [], |r| r.get::<_, u32>(0)).expect("counts"), 0);
+
+    siem.begin().await;
+    site.vars[0].1 = "file,s3,siem".to_owned();
+    site.killed().await;
+    site.make().await;
+    let items = site.all_kept().await;
+    let counts = siem.counts();
+    assert_eq!((items.len(), counts.len()), (3, 3));
+    assert!(counts.values().all(|n| *n == 1), "{counts:?}");
+}

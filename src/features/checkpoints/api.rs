@@ -94,13 +94,19 @@ enum CopyState {
     Stored,
     /// It is on its way.
     Pending,
+    /// Nobody tries to bring it there: `AUDIT_CHECKPOINT_STORE` does not name the place any more.
+    Dropped,
 }
 
-impl From<Copy> for CopyBody {
-    fn from(copy: Copy) -> Self {
+impl CopyBody {
+    fn new(copy: Copy, places: &[&str]) -> Self {
         Self {
+            state: match copy.stored_at {
+                Some(_) => CopyState::Stored,
+                None if places.contains(&copy.place.as_str()) => CopyState::Pending,
+                None => CopyState::Dropped,
+            },
             store: copy.place,
-            state: if copy.stored_at.is_some() { CopyState::Stored } else { CopyState::Pending },
             attempts: copy.attempts,
             stored_at: copy.stored_at,
             error: copy.error,
@@ -109,8 +115,9 @@ impl From<Copy> for CopyBody {
     }
 }
 
-fn body(tx: &Tx<'_>, record: Record) -> Result<CheckpointBody, Problem> {
-    let stores = store::list_copies(tx, record.number)?.into_iter().map(CopyBody::from).collect();
+fn body(tx: &Tx<'_>, record: Record, places: &[&str]) -> Result<CheckpointBody, Problem> {
+    let copies = store::list_copies(tx, record.number)?;
+    let stores = copies.into_iter().map(|copy| CopyBody::new(copy, places)).collect();
     Ok(CheckpointBody {
         size: record.checkpoint.size,
         root: encode_hash(&record.checkpoint.root),
@@ -143,9 +150,10 @@ async fn list_checkpoints(
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let expected = || Problem::field("cursor", "expected nextCursor of the page before");
     let before = params.cursor.as_deref().map(|text| text.parse().map_err(|_| expected())).transpose()?;
+    let places = api.checkpoints.places();
     let page = api.store.read(move |tx| {
         let page = Page::cut(store::list(tx, before, limit + 1)?, limit, |record| record.number.to_string());
-        let items = page.items.into_iter().map(|record| body(tx, record)).collect::<Result<_, _>>()?;
+        let items = page.items.into_iter().map(|record| body(tx, record, &places)).collect::<Result<_, _>>()?;
         Ok(Page { items, next_cursor: page.next_cursor })
     });
     Ok(Json(page.await?))
@@ -159,7 +167,8 @@ async fn make_checkpoint(
     State(api): State<CheckpointsApi>,
 ) -> Result<Json<CheckpointBody>, Failure> {
     let record = api.checkpoints.make(Reason::Manual).await?;
-    Ok(Json(api.store.read(move |tx| body(tx, record)).await?))
+    let places = api.checkpoints.places();
+    Ok(Json(api.store.read(move |tx| body(tx, record, &places)).await?))
 }
 
 /// The newest checkpoint of just so many entries.
@@ -172,7 +181,10 @@ async fn get_checkpoint(
 ) -> Result<Json<CheckpointBody>, Failure> {
     let missing = || Problem::missing("checkpoint", &size);
     let number: u64 = size.parse().map_err(|_| missing())?;
-    let found = api.store.read(move |tx| store::find_of_size(tx, number)?.map(|record| body(tx, record)).transpose());
+    let places = api.checkpoints.places();
+    let found = api.store.read(move |tx| {
+        store::find_of_size(tx, number)?.map(|record| body(tx, record, &places)).transpose()
+    });
     Ok(Json(found.await?.ok_or_else(missing)?))
 }
 

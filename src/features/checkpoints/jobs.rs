@@ -66,7 +66,10 @@ impl KeepCheckpoint {
             serde_json::from_value(payload).map_err(|e| Problem::field("payload", e.to_string()))?;
         let found = cx.store().read(move |tx| store::find(tx, number)).await?;
         let record = found.ok_or_else(|| Problem::missing("checkpoint", number))?;
-        match self.checkpoints.put(&place, &record).await {
+        let Some(kept) = self.checkpoints.put(&place, &record).await else {
+            return cx.complete(move |tx| ops::drop_copy(tx, number, &place)).await;
+        };
+        match kept {
             Ok(()) => cx.complete(move |tx| store::mark_stored(tx, number, &place)).await,
             Err(problem) => {
                 let error = shown(&problem);

@@ -67,12 +67,26 @@ pub fn sign(
     Ok(Ok(Record { number, checkpoint, note, reason, made_at: tx.now() }))
 }
 
-/// Has a checkpoint put into every place where it is to be.
+/// Has a checkpoint put into every place where it is to be, and with it what a place lacks since it was not named for
+/// a while.
 pub fn ask_to_keep(tx: &Tx<'_>, record: &Record, places: &[&'static str]) -> Result<(), Problem> {
     for place in places {
-        enqueue(tx, JobDraft::now(KEEP_CHECKPOINT, json!({ "number": record.number, "place": place })))?;
+        for number in store::list_dropped(tx, place)? {
+            store::mark_taken_up(tx, number, place)?;
+            keep_one(tx, number, place)?;
+        }
+        keep_one(tx, record.number, place)?;
     }
     Ok(())
+}
+
+fn keep_one(tx: &Tx<'_>, number: u64, place: &str) -> Result<(), Problem> {
+    enqueue(tx, JobDraft::now(KEEP_CHECKPOINT, json!({ "number": number, "place": place }))).map(drop)
+}
+
+/// Gives a copy up whose place `AUDIT_CHECKPOINT_STORE` does not name any more. It stays in the history.
+pub fn drop_copy(tx: &Tx<'_>, number: u64, place: &str) -> Result<(), Problem> {
+    store::mark_dropped(tx, number, place, "AUDIT_CHECKPOINT_STORE does not name this place any more.")
 }
 
 /// Notes a failed attempt; answers when the next one is.
@@ -191,8 +205,8 @@ pub fn tell(tx: &Tx<'_>) -> Result<(), Problem> {
     notifications::ops::notify(tx, &people_with_role(tx, SystemRole::Admin)?, message)
 }
 
-/// What somebody should look at, the worst first.
-pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Problem> {
+/// What somebody should look at, the worst first; of the places only those that are named now.
+pub fn trouble(tx: &Tx<'_>, schedule: &Schedule, places: &[&str]) -> Result<Option<Trouble>, Problem> {
     if let Some((refusal, _)) = store::find_refusal(tx)? {
         return Ok(Some(Trouble::Refused(format!("No checkpoint is signed. {}", refusal.detail))));
     }
@@ -203,7 +217,7 @@ pub fn trouble(tx: &Tx<'_>, schedule: &Schedule) -> Result<Option<Trouble>, Prob
     if is_overdue(store::find_newest(tx)?.as_ref(), schedule, tx.now()) {
         return Ok(Some(Trouble::Late("no checkpoint was made when its time had come".to_owned())));
     }
-    Ok(store::find_failing(tx, DOWN_AFTER)?
+    Ok(store::find_failing(tx, places, DOWN_AFTER)?
         .map(|(place, error)| Trouble::Late(format!("checkpoints do not come to {place}: {error}"))))
 }
 

@@ -51,7 +51,7 @@ impl Checkpoints {
     /// Makes a checkpoint and has it put into every place; a log that is not what a kept one says is a conflict.
     pub async fn make(&self, reason: Reason) -> Result<Record, Problem> {
         let kept = self.ask().await.kept;
-        let places: Vec<&'static str> = self.inner.keeps.iter().map(|keep| keep.name()).collect();
+        let places = self.places();
         let seed = self.inner.seed.clone();
         let made = self.inner.store.write(move |tx| {
             let made = ops::sign(tx, &seed, &kept, reason, &places)?;
@@ -88,12 +88,15 @@ impl Checkpoints {
         ops::Renewal { seed: self.inner.seed.clone(), kept: self.ask().await.kept }
     }
 
-    /// Puts a checkpoint into a place.
-    pub async fn put(&self, place: &str, record: &Record) -> Result<(), Problem> {
-        match self.inner.keeps.iter().find(|keep| keep.name() == place) {
-            Some(keep) => keep.put(record).await,
-            None => Err(Problem::refused(format!("AUDIT_CHECKPOINT_STORE does not name {place} any more"))),
-        }
+    /// The names of the places, in the order of `AUDIT_CHECKPOINT_STORE`.
+    pub fn places(&self) -> Vec<&'static str> {
+        self.inner.keeps.iter().map(|keep| keep.name()).collect()
+    }
+
+    /// Puts a checkpoint into a place; `None` when that is not named any more.
+    pub async fn put(&self, place: &str, record: &Record) -> Option<Result<(), Problem>> {
+        let keep = self.inner.keeps.iter().find(|keep| keep.name() == place)?;
+        Some(keep.put(record).await)
     }
 
     /// Reads the whole log, compares it with every checkpoint that was made and with the newest of each place, and

@@ -5,7 +5,7 @@ use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::audit::note::Checkpoint;
 use crate::params;
-use crate::platform::store::{Row, Tx};
+use crate::platform::store::{Json, Row, Tx};
 
 fn record(r: &Row<'_>) -> Result<Record, Problem> {
     let reason: String = r.get("reason")?;
@@ -121,14 +121,44 @@ pub fn find_pending(tx: &Tx<'_>, place: &str) -> Result<Option<Copy>, Problem> {
     )
 }
 
-/// A place that failed to take a checkpoint at least `attempts` times in a row, and why.
-pub fn find_failing(tx: &Tx<'_>, attempts: u32) -> Result<Option<(String, String)>, Problem> {
+/// One of `places` that failed to take a checkpoint at least `attempts` times in a row, and why.
+pub fn find_failing(tx: &Tx<'_>, places: &[&str], attempts: u32) -> Result<Option<(String, String)>, Problem> {
     tx.query_opt(
         "SELECT place, error FROM checkpoint_copy
-         WHERE stored_at IS NULL AND attempts >= ?1 AND error IS NOT NULL ORDER BY place, number LIMIT 1",
-        params![attempts],
+         WHERE stored_at IS NULL AND attempts >= ?1 AND error IS NOT NULL
+           AND place IN (SELECT value FROM json_each(?2)) ORDER BY place, number LIMIT 1",
+        params![attempts, Json(places)],
         |r| Ok((r.at(0)?, r.at(1)?)),
     )
+}
+
+/// Notes that a copy is not tried any more, because of `why`.
+pub fn mark_dropped(tx: &Tx<'_>, number: u64, place: &str, why: &str) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE checkpoint_copy SET error = ?3, next_attempt_at = NULL WHERE number = ?1 AND place = ?2 AND stored_at IS NULL",
+        params![number, place, why],
+    )?;
+    Ok(())
+}
+
+/// The checkpoints that a place lacks and that nobody tries to bring there: one that is tried has no error yet, or a
+/// next attempt.
+pub fn list_dropped(tx: &Tx<'_>, place: &str) -> Result<Vec<u64>, Problem> {
+    tx.query(
+        "SELECT number FROM checkpoint_copy
+         WHERE place = ?1 AND stored_at IS NULL AND error IS NOT NULL AND next_attempt_at IS NULL ORDER BY number",
+        params![place],
+        |r| r.at(0),
+    )
+}
+
+/// Notes that a copy is tried again from the beginning.
+pub fn mark_taken_up(tx: &Tx<'_>, number: u64, place: &str) -> Result<(), Problem> {
+    tx.execute(
+        "UPDATE checkpoint_copy SET attempts = 0, error = NULL WHERE number = ?1 AND place = ?2 AND stored_at IS NULL",
+        params![number, place],
+    )?;
+    Ok(())
 }
 
 /// How many a place still lacks.

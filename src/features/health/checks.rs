@@ -66,6 +66,15 @@ fn millis(began: Instant) -> f64 {
     (began.elapsed().as_secs_f64() * 10_000.0).round() / 10.0
 }
 
+/// What checkpoints of the audit log should come to.
+#[derive(Debug, Clone)]
+pub struct Watch {
+    /// `AUDIT_CHECKPOINT_SCHEDULE`.
+    pub schedule: Schedule,
+    /// The places of `AUDIT_CHECKPOINT_STORE`.
+    pub places: Vec<&'static str>,
+}
+
 /// Asks the parts.
 #[derive(Clone)]
 pub struct Checks {
@@ -74,7 +83,7 @@ pub struct Checks {
 
 struct Inner {
     store: Store,
-    schedule: Schedule,
+    watch: Watch,
     backing: Backing,
     probes: Vec<(&'static str, Probe)>,
     started: Instant,
@@ -82,11 +91,10 @@ struct Inner {
 }
 
 impl Checks {
-    /// Checks of the database, of the audit log with its checkpoints by `schedule`, of what backs queue and sessions,
-    /// and of what `probes` say.
+    /// Checks of the database, of the audit log with its checkpoints, of what backs queue and sessions, and of what `probes` say.
     #[allow(clippy::disallowed_methods, reason = "uptime and latency are monotonic")]
-    pub fn new(store: Store, schedule: Schedule, backing: Backing, probes: Vec<(&'static str, Probe)>) -> Self {
-        let inner = Inner { store, schedule, backing, probes, started: Instant::now(), last: Mutex::new(None) };
+    pub fn new(store: Store, watch: Watch, backing: Backing, probes: Vec<(&'static str, Probe)>) -> Self {
+        let inner = Inner { store, watch, backing, probes, started: Instant::now(), last: Mutex::new(None) };
         Self { inner: Arc::new(inner) }
     }
 
@@ -113,7 +121,7 @@ impl Checks {
         let (mut database, backing, audit, (disk, full), access, clock) = tokio::join!(
             round_trip(&self.inner.store),
             self.inner.backing.check(),
-            audit_log(&self.inner.store, &self.inner.schedule),
+            audit_log(&self.inner.store, &self.inner.watch),
             disk(&self.inner.store),
             access(&self.inner.store),
             clock(&self.inner.store),
@@ -164,8 +172,8 @@ async fn round_trip(store: &Store) -> Check {
 
 /// Whether the audit log is what was written and signed, as far as that is known; the whole log is read by
 /// `audit verify`.
-async fn audit_log(store: &Store, schedule: &Schedule) -> Check {
-    let schedule = schedule.clone();
+async fn audit_log(store: &Store, watch: &Watch) -> Check {
+    let watch = watch.clone();
     let trouble = store.read(move |tx| {
         let newest = match audit::store::head(tx)? {
             Some((seq, _)) => audit::store::find_leaf(tx, seq)?,
@@ -175,7 +183,7 @@ async fn audit_log(store: &Store, schedule: &Schedule) -> Check {
             let detail = format!("entry {} is not what was written; run tenure audit verify", row.seq);
             return Ok(Check::of(Some(detail)));
         }
-        checkpoints::ops::trouble(tx, &schedule).map(|trouble| match trouble {
+        checkpoints::ops::trouble(tx, &watch.schedule, &watch.places).map(|trouble| match trouble {
             None => Check::of(None),
             Some(Trouble::Refused(detail)) => Check::of(Some(detail)),
             Some(Trouble::Late(detail)) => Check { status: CheckStatus::Warning, ..Check::of(Some(detail)) },

@@ -24,7 +24,7 @@ use crate::base::time::Timestamp;
 use crate::features::audit::{AuditJournal, ops as audit_ops};
 use crate::features::health;
 use crate::features::health::Check;
-use crate::features::health::checks::{Backing, Checks, Probe};
+use crate::features::health::checks::{Backing, Checks, Probe, Watch};
 use crate::platform::clock::{ManualClock, SystemIds};
 use crate::platform::http::limits::{Limits, Rates};
 use crate::platform::http::middleware::{Frame, wrap};
@@ -86,7 +86,7 @@ async fn fixture_with(worker: Check, body_time: Duration) -> Fixture {
         .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false }))
         .merge(people::api::routes(people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
-            checks: Checks::new(store.clone(), crate::base::cron::Schedule::utc("0 */6 * * *").unwrap(), Backing::Embedded(sessions.clone()), vec![("worker", probe)]),
+            checks: Checks::new(store.clone(), Watch { schedule: crate::base::cron::Schedule::utc("0 */6 * * *").unwrap(), places: Vec::new() }, Backing::Embedded(sessions.clone()), vec![("worker", probe)]),
             stopping: stopping.clone(),
             store,
             started_at: Timestamp::from_millis(0),

@@ -22,6 +22,7 @@ const LOOKS: Record<string, [Tone, Glyph, string?]> = {
   delayed: ['warn', 'clock'],
   // checkpoints and where they are kept
   stored: ['ok', 'check'],
+  dropped: ['idle', 'dash'],
   retrying: ['warn', 'clock', 'Trying again'],
   // the queue and schedules
   paused: ['warn', 'dash'],

@@ -39,7 +39,7 @@ export interface AuditProof {
 /** How one checkpoint fares in one store. */
 export interface StoredCheckpoint {
   store: string;
-  state: 'stored' | 'pending';
+  state: 'stored' | 'pending' | 'dropped';
   attempts: number;
   storedAt: Instant | null;
   error: string | null;
