@@ -754,6 +754,24 @@ CREATE TABLE notification_template (
     changed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE oidc_attempt (
+    hash      BLOB PRIMARY KEY,
+    return_to TEXT NOT NULL,
+    began_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX oidc_attempt_by_began ON oidc_attempt (began_at);
+
+CREATE TABLE oidc_identity (
+    issuer     TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES account (id),
+    linked_at  INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX oidc_identity_by_account ON oidc_identity (account_id);
+
 CREATE TABLE person (
     id           TEXT PRIMARY KEY,
     display_name TEXT NOT NULL,
@@ -1204,7 +1222,7 @@ CREATE TABLE session (
     address      TEXT,
     created_at   INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL
-) STRICT;
+, method TEXT NOT NULL DEFAULT 'password', device TEXT, id_token BLOB) STRICT;
 
 CREATE INDEX session_by_account ON session (account_id, created_at);
 

@@ -11,6 +11,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::App;
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
+use crate::features::identity::oidc::flow::Oidc;
 use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe};
 use crate::features::settings::api::StartedSettings;
@@ -178,6 +179,11 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             identity: app.identity.clone(),
             setup: app.setup.clone(),
             secure: app.config.is_secure(),
+            oidc: app.oidc.clone(),
+        }))
+        .merge(identity::policy::api::routes(identity::policy::api::PolicyApi {
+            store: store.clone(),
+            provider: app.oidc.as_ref().map(Oidc::info),
         }))
         .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))

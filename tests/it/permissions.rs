@@ -49,6 +49,9 @@ GET    /api/audit/{seq}/proof              AU
 GET    /api/audit/{seq}                    AU
 POST   /api/auth/login                     *
 POST   /api/auth/logout                    AMPQU
+GET    /api/auth/methods                   *
+GET    /api/auth/oidc/callback             *
+GET    /api/auth/oidc/login                *
 GET    /api/auth/me                        AMPQU
 GET    /api/auth/sessions                  AMPQU
 DELETE /api/auth/sessions/{id}             AMPQU
@@ -199,6 +202,8 @@ GET    /api/settings/profile               AMU
 PUT    /api/settings/profile               A
 GET    /api/settings/security              AU
 PUT    /api/settings/security              A
+GET    /api/settings/sign-in               AU
+PUT    /api/settings/sign-in               A
 GET    /metrics                            AU
 GET    /api/setup                          *
 POST   /api/setup                          *

@@ -14,7 +14,8 @@ use utoipa_axum::routes;
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
 use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
-use super::sessions::{ABSOLUTE, Session};
+use super::oidc::flow::Oidc;
+use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
 use crate::base::id::{AccountId, PersonId, RequestId, SessionId, TokenId};
@@ -32,6 +33,8 @@ pub struct IdentityApi {
     pub setup: Setup,
     /// Whether cookies go over HTTPS only.
     pub secure: bool,
+    /// The OpenID provider, when there is one.
+    pub oidc: Option<Oidc>,
 }
 
 /// The routes of identity.
@@ -39,6 +42,7 @@ pub fn routes(state: IdentityApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(get_setup, post_setup))
         .routes(routes!(login))
+        .merge(super::oidc::api::routes())
         .routes(routes!(logout))
         .routes(routes!(me))
         .routes(routes!(list_sessions))
@@ -94,15 +98,23 @@ async fn post_setup(
     signed_in(&api, begun, StatusCode::CREATED).await
 }
 
+/// The most characters that are kept of what a browser calls itself.
+const MOST_OF_DEVICE: usize = 200;
+
 /// Which request somebody signs in with, and from where.
-struct Arriving(Arrival);
+pub(super) struct Arriving(pub(super) Arrival);
 
 impl<S: Send + Sync> FromRequestParts<S> for Arriving {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let address = parts.extensions.get::<PeerAddress>().and_then(|p| p.0).map(|a| a.to_string());
-        Ok(Self(Arrival { address, request_id: parts.extensions.get::<RequestId>().cloned() }))
+        let device = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+        Ok(Self(Arrival {
+            address,
+            request_id: parts.extensions.get::<RequestId>().cloned(),
+            device: device.map(|text| text.chars().take(MOST_OF_DEVICE).collect()),
+        }))
     }
 }
 
@@ -129,13 +141,30 @@ async fn login(
     signed_in(&api, begun, StatusCode::OK).await
 }
 
-/// Signs out: the session ends on the server, the cookie in the browser.
-#[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in", responses((status = 204)))]
+/// Where to sign out as well.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SignedOut {
+    /// The browser goes there to end the session at the provider; that comes back to the sign-in page.
+    end_session_url: String,
+}
+
+/// Signs out: the session ends on the server, the cookie in the browser. Whoever signed in with a provider is told
+/// where the session there ends.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in",
+    responses((status = 200, body = SignedOut), (status = 204)))]
 async fn logout(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
+    let mut elsewhere = None;
     if let Some(secret) = session_cookie(&headers, api.secure) {
+        if let (Some(oidc), Some(session)) = (&api.oidc, api.identity.session(&secret).await?) {
+            elsewhere = oidc.sign_out_url(&session).await;
+        }
         api.identity.sign_out(caller.principal, &secret).await?;
     }
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = match elsewhere {
+        Some(url) => Json(SignedOut { end_session_url: url.into() }).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
     set_cookie(&mut response, &api, "", 0);
     Ok(response)
 }
@@ -202,7 +231,7 @@ async fn signed_in(api: &IdentityApi, begun: Begun, status: StatusCode) -> Resul
     Ok(response)
 }
 
-fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: u64) {
+pub(super) fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: u64) {
     let (name, secure) = if api.secure { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -218,6 +247,12 @@ struct SessionInfo {
     id: SessionId,
     /// Where it began.
     address: Option<String>,
+    /// What the browser called itself.
+    device: Option<String>,
+    /// How it began.
+    method: Method,
+    /// Whether it is the one of this request.
+    current: bool,
     /// When it began.
     created_at: Timestamp,
     /// When it was last seen, to the minute.
@@ -235,14 +270,25 @@ struct SessionList {
 
 /// One's own sessions.
 #[utoipa::path(get, path = "/api/auth/sessions", tag = "sign-in", responses((status = 200, body = SessionList)))]
-async fn list_sessions(caller: Caller, State(api): State<IdentityApi>) -> Result<Json<SessionList>, Failure> {
+async fn list_sessions(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    headers: HeaderMap,
+) -> Result<Json<SessionList>, Failure> {
     let account = own_account(&caller)?;
+    let own = match session_cookie(&headers, api.secure) {
+        Some(secret) => api.identity.session(&secret).await?.map(|s| s.id),
+        None => None,
+    };
     let rows = api.identity.sessions.list(account).await?;
     let now = api.identity.clock.now();
     let items = rows.into_iter().filter(|s| !s.is_over(now)).map(|s| SessionInfo {
         expires_at: s.expires_at(),
+        current: own.as_ref() == Some(&s.id),
         id: s.id,
         address: s.address,
+        device: s.device,
+        method: s.method,
         created_at: s.created_at,
         last_seen_at: s.last_seen_at,
     });

@@ -17,7 +17,9 @@ pub mod accounts;
 pub mod api;
 pub mod groups;
 pub mod leavers;
+pub mod oidc;
 pub mod people;
+pub mod policy;
 pub mod sessions;
 pub mod setup;
 #[cfg(test)]

@@ -9,16 +9,18 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::place::SharedSessions;
-use super::{Session, TOUCH};
+use super::{Method, Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
 use crate::base::id::{Ids, RequestId, SessionId, SharedIds, TypedId};
 use crate::base::problem::Problem;
+use crate::config::Secret;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::accounts::{self, Account};
 use crate::features::identity::people;
+use crate::platform::secrets::{Place, SecretBox};
 use crate::platform::store::{Store, Tx};
 
 /// Knows who is signed in.
@@ -51,10 +53,21 @@ impl SessionKey {
     /// Under what a session is kept: HMAC-SHA-256 of its cookie. Without the key nobody can tell
     /// whether a cookie belongs to a row, and under another key no row is found.
     fn hash(&self, cookie: &str) -> [u8; 32] {
+        self.derive("session", cookie)
+    }
+
+    /// What follows from `text` for one purpose, and from nothing else without the key.
+    pub fn derive(&self, purpose: &str, text: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        mac.update(b"session\n");
-        mac.update(cookie.as_bytes());
+        mac.update(purpose.as_bytes());
+        mac.update(b"\n");
+        mac.update(text.as_bytes());
         mac.finalize().into_bytes().into()
+    }
+
+    /// What secrets of sessions are sealed with: they end with the key, as the sessions do.
+    fn sealing(&self) -> SecretBox {
+        SecretBox::new("sessions", &self.derive("sealing", ""), None)
     }
 }
 
@@ -71,6 +84,17 @@ pub struct Arrival {
     pub address: Option<String>,
     /// Which one it was.
     pub request_id: Option<RequestId>,
+    /// What the browser calls itself.
+    pub device: Option<String>,
+}
+
+/// How somebody proved who they are.
+#[derive(Debug, Clone, Default)]
+pub struct Proof {
+    /// By which way.
+    pub method: Method,
+    /// What the provider signed.
+    pub id_token: Option<Secret>,
 }
 
 /// A session that has just begun, with the secret its cookie holds.
@@ -112,21 +136,26 @@ impl Identity {
             tracing::warn!(address, account, "a sign-in was refused");
             return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
         };
-        self.begin(account, from).await
+        self.begin(account, from, Proof::default()).await
     }
 
     /// Begins a session for an account that has proved itself.
-    pub async fn begin(&self, account: Account, arrival: Arrival) -> Result<Begun, Problem> {
+    pub async fn begin(&self, account: Account, arrival: Arrival, proof: Proof) -> Result<Begun, Problem> {
         let secret = new_secret(self.ids.as_ref());
         let csrf = new_secret(self.ids.as_ref());
         let hash = self.session_key.hash(&secret);
         let now = self.clock.now();
+        let id = SessionId::generate(now, self.ids.as_ref());
+        let id_token = proof.id_token.map(|token| self.seal(&id, &token)).transpose()?;
         let session = Session {
-            id: SessionId::generate(now, self.ids.as_ref()),
+            id,
             account_id: account.id.clone(),
             epoch: account.epoch,
             csrf,
             address: arrival.address.clone(),
+            device: arrival.device.clone(),
+            method: proof.method,
+            id_token,
             created_at: now,
             last_seen_at: now,
         };
@@ -138,11 +167,22 @@ impl Identity {
                 let mut principal = principal_of(tx, &account)?;
                 principal.address.clone_from(&arrival.address);
                 principal.request_id.clone_from(&arrival.request_id);
-                record(tx, &principal, "session.started", json!({ "method": "password", "session": began }))?;
+                record(tx, &principal, "session.started", json!({ "method": proof.method, "session": began }))?;
                 Ok(principal)
             })
             .await?;
         Ok(Begun { secret, session, principal })
+    }
+
+    fn seal(&self, id: &SessionId, token: &Secret) -> Result<Vec<u8>, Problem> {
+        let [nonce @ .., _, _, _, _] = self.ids.next_random().to_be_bytes();
+        self.session_key.sealing().seal(place_of_token(id), token.expose().as_bytes(), nonce)
+    }
+
+    /// The ID token that a session began with, if it did.
+    pub fn id_token(&self, session: &Session) -> Option<Secret> {
+        let opened = self.session_key.sealing().open(place_of_token(&session.id), session.id_token.as_ref()?).ok()?;
+        std::str::from_utf8(&opened).ok().map(Secret::new)
     }
 
     /// Ends the session behind a cookie.
@@ -233,6 +273,10 @@ impl Authenticate for Identity {
             }
         })
     }
+}
+
+fn place_of_token(id: &SessionId) -> Place<'_> {
+    Place { table: "session", row: id.as_str(), column: "id_token" }
 }
 
 /// The account with its principal and the instant.
