@@ -76,6 +76,7 @@ export const PAGES: PageToSee[] = [
   plain('/logs'),
   { name: '/logs, an entry chosen', path: (of) => `/logs?id=${of.line}` },
   plain('/settings/security'),
+  plain('/settings/sign-in'),
   plain('/settings/provisioning'),
   plain('/settings/mail'),
   plain('/settings/mail?template=invitation'),

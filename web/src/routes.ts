@@ -36,6 +36,7 @@ const pages: Route[] = [
   { path: '/logs', load: () => import('./pages/Logs.svelte') },
   { path: '/settings', load: () => import('./pages/Settings.svelte') },
   { path: '/settings/security', load: () => import('./pages/settings/Security.svelte') },
+  { path: '/settings/sign-in', load: () => import('./pages/settings/SignIn.svelte') },
   { path: '/settings/provisioning', load: () => import('./pages/settings/Provisioning.svelte') },
   { path: '/settings/mail', load: () => import('./pages/settings/Mail.svelte') },
   { path: '/settings/logging', load: () => import('./pages/settings/Logging.svelte') },

@@ -56,6 +56,7 @@ import type {
   ScimToken,
   ServerClock,
   Setting,
+  SignInSettings,
   StillPresent,
   SystemInfo,
   Task,
@@ -224,6 +225,7 @@ export const queries = {
       reconciliationMaxRemovals: Setting<number>;
       expiryReminderDays: Setting<number[]>;
     }>('/api/settings/security'),
+  signInSettings: () => one<SignInSettings>('/api/settings/sign-in'),
   loggingSettings: () => one<{ retentionDays: Setting<number>; level: Setting<string> }>('/api/settings/logging'),
   logPurge: (olderThanDays: number) => ({
     queryKey: ['/api/logs/purge-preview', olderThanDays] as const,

@@ -535,6 +535,21 @@ export interface StillPresent {
   lastError: string | null;
 }
 
+/** A group of the provider and the system role of its members; `*` is everybody. */
+export interface RoleOfGroup {
+  group: string;
+  role: SystemRole;
+}
+
+/** Admin > Sign-in. */
+export interface SignInSettings {
+  provider: { name: string; issuer: string; redirectUri: string; afterSignOut: string } | null;
+  createPeople: Setting<boolean>;
+  matchByMail: Setting<boolean>;
+  groupsClaim: Setting<string>;
+  roleMapping: Setting<RoleOfGroup[]>;
+}
+
 export interface Setting<T> {
   value: T;
   source: 'default' | 'environment' | 'saved';
