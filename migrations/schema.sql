@@ -930,6 +930,12 @@ CREATE INDEX reconciliation_plan_let_go ON reconciliation_plan (let_go_at) WHERE
 CREATE UNIQUE INDEX reconciliation_plan_open ON reconciliation_plan (entitlement_id)
     WHERE status IN ('listing', 'comparing', 'applying');
 
+CREATE TABLE recovery_code (
+    account_id TEXT NOT NULL REFERENCES account (id),
+    hash       BLOB NOT NULL,
+    PRIMARY KEY (account_id, hash)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE role (
     id                      TEXT    NOT NULL PRIMARY KEY,
     name                    TEXT    NOT NULL UNIQUE,
@@ -1093,6 +1099,15 @@ CREATE TABLE scim_user (
 ) STRICT, WITHOUT ROWID;
 
 CREATE UNIQUE INDEX scim_user_by_name ON scim_user (user_name) WHERE deleted_at IS NULL;
+
+CREATE TABLE second_factor (
+    account_id   TEXT PRIMARY KEY REFERENCES account (id),
+    secret       BLOB NOT NULL,
+    -- The newest time step whose code was used; no code counts twice.
+    last_step    INTEGER NOT NULL DEFAULT 0,
+    made_at      INTEGER NOT NULL,
+    confirmed_at INTEGER
+) STRICT;
 
 CREATE TABLE setting (
     name       TEXT PRIMARY KEY,

@@ -129,7 +129,7 @@ impl App {
         })?;
         let secrets = connector_secrets(&config)?;
         let connectors =
-            Connectors::new(stores.business.clone(), secrets, outbound.clone(), connector_settings(&config));
+            Connectors::new(stores.business.clone(), secrets.clone(), outbound.clone(), connector_settings(&config));
         let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
@@ -141,6 +141,7 @@ impl App {
             ids: Arc::clone(&ids),
             session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
+            secrets,
         };
         let signs_in_with = oidc(&config, &identity, &outbound);
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));

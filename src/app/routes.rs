@@ -181,6 +181,10 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             secure: app.config.is_secure(),
             oidc: app.oidc.clone(),
         }))
+        .merge(identity::second_factor::api::routes(identity::second_factor::api::SecondFactorApi {
+            identity: app.identity.clone(),
+            host: app.config.server.public_url.host_str().unwrap_or("localhost").to_owned(),
+        }))
         .merge(identity::policy::api::routes(identity::policy::api::PolicyApi {
             store: store.clone(),
             provider: app.oidc.as_ref().map(Oidc::info),

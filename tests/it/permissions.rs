@@ -22,6 +22,7 @@ POST   /api/accounts                       A
 POST   /api/accounts/{id}/disable          A
 POST   /api/accounts/{id}/enable           A
 POST   /api/accounts/{id}/reset-password   A
+POST   /api/accounts/{id}/reset-second-factor A
 POST   /api/accounts/{id}/tokens           A
 GET    /api/approvals                      AMPQU
 GET    /api/approvals/{id}                 AMPQU
@@ -53,6 +54,11 @@ GET    /api/auth/methods                   *
 GET    /api/auth/oidc/callback             *
 GET    /api/auth/oidc/login                *
 GET    /api/auth/me                        AMPQU
+GET    /api/auth/second-factor             AMPQU
+POST   /api/auth/second-factor             AMPQU
+POST   /api/auth/second-factor/confirm     AMPQU
+POST   /api/auth/second-factor/recovery-codes AMPQU
+POST   /api/auth/second-factor/remove      AMPQU
 GET    /api/auth/sessions                  AMPQU
 DELETE /api/auth/sessions/{id}             AMPQU
 GET    /api/auth/tokens                    AMPQU
@@ -269,6 +275,7 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
         r if r.ends_with("/reset-password") => json!({ "password": "" }),
+        r if r.contains("/second-factor/") => json!({ "code": "0" }),
         r if r.ends_with("/tokens") => json!({ "name": "t" }),
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
         "POST /api/documents" => json!({ "type": "t", "personId": own,

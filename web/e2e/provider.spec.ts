@@ -58,7 +58,7 @@ test('somebody signs in with the provider, gets the role of their group, and sig
   await expect(page.getByText('Example SSO')).toBeVisible();
   await page.getByRole('button', { name: 'Add a group' }).click();
   await page.getByLabel('Group', { exact: true }).fill('staff');
-  await page.getByLabel('System role').selectOption('auditor');
+  await page.getByLabel('System role', { exact: true }).selectOption('auditor');
   await page.getByRole('button', { name: 'Add', exact: true }).click();
   await expect(page.getByRole('row', { name: /staff Auditor/ })).toBeVisible();
   expect(await faultsOf(page)).toEqual([]);

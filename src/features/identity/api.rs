@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
-use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
+use super::sessions::ops::{Arrival, Begun, Given, Identity, new_secret};
 use super::oidc::flow::Oidc;
 use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
@@ -126,18 +126,22 @@ struct LoginBody {
     email: String,
     /// The account's password.
     password: String,
+    /// Six digits of the authenticator app, or a recovery code: for accounts with a second factor.
+    #[serde(default)]
+    code: Option<String>,
 }
 
-/// Signs in with a local account.
+/// Signs in with a local account. An account with a second factor needs a code as well: without one the right
+/// password is answered 422 with a fault of the field `code`.
 #[utoipa::path(post, path = "/api/auth/login", tag = "sign-in", security(()), request_body = LoginBody,
-    responses((status = 200, body = Me), (status = 401), (status = 429)))]
+    responses((status = 200, body = Me), (status = 401), (status = 422), (status = 429)))]
 async fn login(
     State(api): State<IdentityApi>,
     _: Anybody,
     arrival: Arriving,
     Body(body): Body<LoginBody>,
 ) -> Result<Response, Failure> {
-    let begun = api.identity.sign_in(body.email, body.password, arrival.0).await?;
+    let begun = api.identity.sign_in(Given { email: body.email, password: body.password, code: body.code }, arrival.0).await?;
     signed_in(&api, begun, StatusCode::OK).await
 }
 
@@ -185,6 +189,8 @@ struct Me {
     csrf_token: String,
     /// When the session ends unless it is used; absent for tokens.
     expires_at: Option<Timestamp>,
+    /// Whether they have to set up a second factor before anything else.
+    second_factor_missing: bool,
 }
 
 /// The person who is signed in.
@@ -212,15 +218,26 @@ async fn me(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) 
 async fn me_of(api: &IdentityApi, principal: &Principal, session: Option<&Session>) -> Result<Me, Problem> {
     let not_a_person = || Problem::Forbidden("Only people have a profile.".to_owned());
     let id = principal.person.clone().ok_or_else(not_a_person)?;
-    let person = api.identity.store.read(move |tx| super::people::store::get_person(tx, &id)).await?;
+    let account_id = principal.account.clone().ok_or_else(not_a_person)?;
+    let (account, by_password) = (account_id.clone(), session.is_some_and(|s| s.method == Method::Password));
+    let (person, missing) = api
+        .identity
+        .store
+        .read(move |tx| {
+            let account = account_store::get_account(tx, &account)?;
+            let missing = by_password && super::second_factor::ops::is_missing(tx, &account)?;
+            Ok((super::people::store::get_person(tx, &id)?, missing))
+        })
+        .await?;
     let permissions = Permission::ALL.iter().filter(|p| principal.can(**p)).map(|p| p.as_str().to_owned());
     Ok(Me {
         person: MyPerson { id: person.id, display_name: person.display_name, email: person.email },
-        account_id: principal.account.clone().ok_or_else(not_a_person)?,
+        account_id,
         roles: principal.roles.clone(),
         permissions: permissions.collect(),
         csrf_token: session.map(|s| s.csrf.clone()).unwrap_or_default(),
         expires_at: session.map(Session::expires_at),
+        second_factor_missing: missing,
     })
 }
 

@@ -20,6 +20,7 @@ pub mod leavers;
 pub mod oidc;
 pub mod people;
 pub mod policy;
+pub mod second_factor;
 pub mod sessions;
 pub mod setup;
 #[cfg(test)]

@@ -245,6 +245,7 @@ fn credentials(request: &Request, address: Option<IpAddr>, secure: bool) -> Cred
         csrf: text("x-csrf-token"),
         unsafe_method: !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS),
         address: address.map(|a| a.to_string()),
+        about_sign_in: request.uri().path().starts_with("/api/auth/"),
     }
 }
 

@@ -2,7 +2,9 @@
 
 mod browser;
 mod liar;
+mod local;
 mod provider;
+mod second_factor;
 
 use std::sync::Arc;
 

@@ -128,6 +128,12 @@ pub fn set_active(tx: &Tx<'_>, id: &AccountId, active: bool) -> Result<(), Probl
     Ok(())
 }
 
+/// Ends the sessions of an account.
+pub fn end_sessions(tx: &Tx<'_>, id: &AccountId) -> Result<(), Problem> {
+    tx.execute("UPDATE account SET epoch = epoch + 1 WHERE id = ?1", params![id])?;
+    Ok(())
+}
+
 /// Stores which system roles an account has.
 pub fn set_roles(tx: &Tx<'_>, id: &AccountId, roles: &[SystemRole]) -> Result<(), Problem> {
     tx.execute("DELETE FROM account_role WHERE account_id = ?1", params![id])?;

@@ -11,7 +11,8 @@ use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::oidc::RoleOfGroup;
-use crate::features::settings::{Effective, Source};
+use crate::features::identity::second_factor::{self, REQUIRED, Required};
+use crate::features::settings::{self, Effective, Source};
 use crate::platform::http::{Allowed, Body, Failure, Routes, nullable};
 use crate::platform::store::{Store, Tx};
 
@@ -78,6 +79,8 @@ struct SignInSettings {
     groups_claim: InForce<String>,
     /// Which groups of the provider have which system role.
     role_mapping: InForce<Vec<RoleOfGroup>>,
+    /// Who signs in with a password and has to have a second factor.
+    second_factor: InForce<Required>,
 }
 
 /// Any subset; null goes back to the default.
@@ -100,6 +103,10 @@ struct SignInChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Vec<RoleOfGroup>>)]
     role_mapping: Option<Option<Vec<RoleOfGroup>>>,
+    /// Who signs in with a password and has to have a second factor.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<Required>)]
+    second_factor: Option<Option<Required>>,
 }
 
 /// How people sign in.
@@ -130,6 +137,9 @@ async fn put_sign_in(
         if let Some(value) = &change.role_mapping {
             ops::set_role_mapping(tx, &by, value.as_deref())?;
         }
+        if let Some(value) = change.second_factor {
+            settings::ops::set(tx, &by, REQUIRED.1, value.map(Required::as_str))?;
+        }
         in_force(tx, provider.clone())
     });
     Ok(Json(answer.await?))
@@ -142,5 +152,6 @@ fn in_force(tx: &Tx<'_>, provider: Option<ProviderInfo>) -> Result<SignInSetting
         match_by_mail: ops::match_by_mail(tx)?.into(),
         groups_claim: ops::groups_claim(tx)?.into(),
         role_mapping: ops::role_mapping(tx)?.into(),
+        second_factor: second_factor::ops::required(tx)?.into(),
     })
 }

@@ -19,7 +19,7 @@ use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::accounts::{self, Account};
-use crate::features::identity::people;
+use crate::features::identity::{people, second_factor};
 use crate::platform::secrets::{Place, SecretBox};
 use crate::platform::store::{Store, Tx};
 
@@ -38,6 +38,8 @@ pub struct Identity {
     pub session_key: SessionKey,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// What second factors are sealed with.
+    pub secrets: SecretBox,
 }
 
 /// `SESSION_SECRET`: sessions are found only with the secret they were made under.
@@ -88,6 +90,17 @@ pub struct Arrival {
     pub device: Option<String>,
 }
 
+/// What somebody types to sign in.
+#[derive(Clone)]
+pub struct Given {
+    /// The address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// Of the second factor, once it was asked for.
+    pub code: Option<String>,
+}
+
 /// How somebody proved who they are.
 #[derive(Debug, Clone, Default)]
 pub struct Proof {
@@ -114,8 +127,10 @@ pub fn new_secret(ids: &dyn Ids) -> String {
 }
 
 impl Identity {
-    /// Checks address and password and begins a session.
-    pub async fn sign_in(&self, email: String, password: String, from: Arrival) -> Result<Begun, Problem> {
+    /// Checks address, password and second factor, and begins a session. Whether a code is needed is told to nobody
+    /// without the password.
+    pub async fn sign_in(&self, given: Given, from: Arrival) -> Result<Begun, Problem> {
+        let Given { email, password, code } = given;
         let wanted = email.clone();
         let known = self
             .store
@@ -136,7 +151,30 @@ impl Identity {
             tracing::warn!(address, account, "a sign-in was refused");
             return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
         };
+        self.check_second_factor(&account, code, &from).await?;
         self.begin(account, from, Proof::default()).await
+    }
+
+    async fn check_second_factor(&self, account: &Account, code: Option<String>, from: &Arrival) -> Result<(), Problem> {
+        let id = account.id.clone();
+        if !self.store.read(move |tx| second_factor::store::has_factor(tx, &id)).await? {
+            return Ok(());
+        }
+        let code = code.filter(|code| !code.trim().is_empty()).ok_or_else(|| {
+            Problem::field("code", "is needed: six digits of your authenticator app, or a recovery code")
+        })?;
+        let (account, arrival, secrets) = (account.clone(), from.clone(), self.secrets.clone());
+        let id = account.id.clone();
+        let checked = self.store.write(move |tx| {
+            let mut by = principal_of(tx, &account)?;
+            by.address.clone_from(&arrival.address);
+            by.request_id.clone_from(&arrival.request_id);
+            second_factor::ops::check(tx, &by, &account.id, &code, &secrets)
+        });
+        checked.await.inspect_err(|_| {
+            let address = from.address.as_deref().unwrap_or("unknown");
+            tracing::warn!(address, account = %id, "a sign-in was refused: the code of the second factor is wrong");
+        })
     }
 
     /// Begins a session for an account that has proved itself.
@@ -215,8 +253,13 @@ impl Identity {
     async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
         let Some(session) = self.session(secret).await? else { return Ok(None) };
         let wanted = session.account_id.clone();
-        let account = self.store.read_first(move |tx| with_principal(tx, &wanted)).await?;
-        let Some((account, principal, now)) = account else { return Ok(None) };
+        let by_password = session.method == Method::Password;
+        let account = self.store.read_first(move |tx| {
+            let Some(found) = with_principal(tx, &wanted)? else { return Ok(None) };
+            let limited = by_password && second_factor::ops::is_missing(tx, &found.0)?;
+            Ok(Some((found, limited)))
+        });
+        let Some(((account, mut principal, now), limited)) = account.await? else { return Ok(None) };
         if !account.active || account.epoch != session.epoch {
             return Ok(None);
         }
@@ -227,6 +270,15 @@ impl Identity {
                     "The X-CSRF-Token header is missing or wrong. Reload the page and try again.".to_owned(),
                 ));
             }
+        }
+        if limited {
+            if !credentials.about_sign_in {
+                return Err(Problem::Forbidden(
+                    "Set up a second factor first, see POST /api/auth/second-factor. An administrator decided that you need one.".to_owned(),
+                ));
+            }
+            principal.scope = Some(Vec::new());
+            principal.may_decide = false;
         }
         if now >= session.last_seen_at.plus(TOUCH) {
             self.sessions.touch(session, self.session_key.hash(secret), now).await?;
