@@ -20,6 +20,8 @@ const VERDICTS: &str = "
 GET    /api/accounts                       AU
 POST   /api/accounts                       A
 POST   /api/accounts/{id}/disable          A
+POST   /api/accounts/{id}/end-sessions     A
+GET    /api/accounts/{id}/sessions         AU
 POST   /api/accounts/{id}/enable           A
 POST   /api/accounts/{id}/reset-password   A
 POST   /api/accounts/{id}/reset-second-factor A
@@ -60,6 +62,7 @@ POST   /api/auth/second-factor/confirm     AMPQU
 POST   /api/auth/second-factor/recovery-codes AMPQU
 POST   /api/auth/second-factor/remove      AMPQU
 GET    /api/auth/sessions                  AMPQU
+DELETE /api/auth/sessions                  AMPQU
 DELETE /api/auth/sessions/{id}             AMPQU
 GET    /api/auth/tokens                    AMPQU
 POST   /api/auth/tokens                    AMPQU
@@ -455,7 +458,7 @@ async fn every_route_allows_exactly_the_roles_it_should() {
             Some(((words.next()?, words.next()?), words.next()?))
         })
         .collect();
-    let without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
+    let mut without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
     let mut people = signed_in(&base).await;
     for (path, operations) in document["paths"].as_object().expect("paths") {
         for method in operations.as_object().expect("operations").keys().map(|m| m.to_uppercase()) {
@@ -489,8 +492,9 @@ async fn every_route_allows_exactly_the_roles_it_should() {
                     faults.extend(refused_whatever_is_sent(&base, &method, path, Some(person), 403).await);
                 }
             }
-            if path.ends_with("/logout") {
+            if path.ends_with("/logout") || path.ends_with("/auth/sessions") {
                 people = signed_in(&base).await;
+                without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
             }
         }
     }

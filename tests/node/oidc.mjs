@@ -14,7 +14,15 @@ const provider = new Provider(issuer, {
   cookies: { keys: ['of the tests'] },
   scopes: ['openid', 'profile', 'email', 'groups'],
   claims: { openid: ['sub'], profile: ['name'], email: ['email', 'email_verified'], groups: ['groups'] },
-  features: { devInteractions: { enabled: false } },
+  features: {
+    devInteractions: { enabled: false },
+    // Its own page asks a host on the internet for a font.
+    rpInitiatedLogout: {
+      logoutSource(ctx, form) {
+        ctx.body = `<!doctype html><title>Sign out</title><body>${form}<button type="submit" form="op.logoutForm" name="logout" value="yes">Yes</button>`;
+      },
+    },
+  },
   pkce: { required: () => true },
   findAccount: (_, sub) => ({ accountId: sub, claims: () => ({ ...person, sub }) }),
   interactions: { url: (_, interaction) => `/test/interaction/${interaction.uid}` },

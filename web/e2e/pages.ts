@@ -75,6 +75,7 @@ export const PAGES: PageToSee[] = [
   { name: '/jobs, one chosen', path: (of) => `/jobs?id=${of.job}` },
   plain('/logs'),
   { name: '/logs, an entry chosen', path: (of) => `/logs?id=${of.line}` },
+  plain('/account'),
   plain('/settings/security'),
   plain('/settings/sign-in'),
   plain('/settings/provisioning'),

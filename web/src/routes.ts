@@ -34,6 +34,7 @@ const pages: Route[] = [
   { path: '/overview', load: () => import('./pages/Overview.svelte') },
   { path: '/jobs', load: () => import('./pages/Jobs.svelte') },
   { path: '/logs', load: () => import('./pages/Logs.svelte') },
+  { path: '/account', load: () => import('./pages/Account.svelte') },
   { path: '/settings', load: () => import('./pages/Settings.svelte') },
   { path: '/settings/security', load: () => import('./pages/settings/Security.svelte') },
   { path: '/settings/sign-in', load: () => import('./pages/settings/SignIn.svelte') },

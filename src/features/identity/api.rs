@@ -18,7 +18,7 @@ use super::oidc::flow::Oidc;
 use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
-use crate::base::id::{AccountId, PersonId, RequestId, SessionId, TokenId};
+use crate::base::id::{AccountId, PersonId, RequestId, TokenId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::http::middleware::{PeerAddress, session_cookie};
@@ -45,8 +45,7 @@ pub fn routes(state: IdentityApi) -> Routes {
         .merge(super::oidc::api::routes())
         .routes(routes!(logout))
         .routes(routes!(me))
-        .routes(routes!(list_sessions))
-        .routes(routes!(end_session))
+        .merge(super::sessions::api::routes())
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
         .with_state(state)
@@ -256,75 +255,7 @@ pub(super) fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str
     }
 }
 
-/// A signed-in browser.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SessionInfo {
-    /// The id.
-    id: SessionId,
-    /// Where it began.
-    address: Option<String>,
-    /// What the browser called itself.
-    device: Option<String>,
-    /// How it began.
-    method: Method,
-    /// Whether it is the one of this request.
-    current: bool,
-    /// When it began.
-    created_at: Timestamp,
-    /// When it was last seen, to the minute.
-    last_seen_at: Timestamp,
-    /// When it ends unless it is used.
-    expires_at: Timestamp,
-}
-
-/// One's own sessions.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct SessionList {
-    /// Oldest first.
-    items: Vec<SessionInfo>,
-}
-
-/// One's own sessions.
-#[utoipa::path(get, path = "/api/auth/sessions", tag = "sign-in", responses((status = 200, body = SessionList)))]
-async fn list_sessions(
-    caller: Caller,
-    State(api): State<IdentityApi>,
-    headers: HeaderMap,
-) -> Result<Json<SessionList>, Failure> {
-    let account = own_account(&caller)?;
-    let own = match session_cookie(&headers, api.secure) {
-        Some(secret) => api.identity.session(&secret).await?.map(|s| s.id),
-        None => None,
-    };
-    let rows = api.identity.sessions.list(account).await?;
-    let now = api.identity.clock.now();
-    let items = rows.into_iter().filter(|s| !s.is_over(now)).map(|s| SessionInfo {
-        expires_at: s.expires_at(),
-        current: own.as_ref() == Some(&s.id),
-        id: s.id,
-        address: s.address,
-        device: s.device,
-        method: s.method,
-        created_at: s.created_at,
-        last_seen_at: s.last_seen_at,
-    });
-    Ok(Json(SessionList { items: items.collect() }))
-}
-
-/// Ends one of one's own sessions.
-#[utoipa::path(delete, path = "/api/auth/sessions/{id}", tag = "sign-in", params(("id" = SessionId, Path)),
-    responses((status = 204), (status = 404)))]
-async fn end_session(
-    caller: Caller,
-    State(api): State<IdentityApi>,
-    IdPath(id): IdPath<SessionId>,
-) -> Result<StatusCode, Failure> {
-    let gone = api.identity.end(caller.principal, id.clone()).await?;
-    if gone { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::missing("session", id).into()) }
-}
-
-fn own_account(caller: &Caller) -> Result<AccountId, Problem> {
+pub(super) fn own_account(caller: &Caller) -> Result<AccountId, Problem> {
     caller.principal.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))
 }
 

@@ -162,6 +162,35 @@ async fn an_administrator_takes_the_second_factor_of_somebody_away_who_lost_it()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sessions_are_listed_with_their_browser_and_ended_one_by_one_or_all_at_once() {
+    let local = Local::start().await;
+    let (mut here, mut there, mut third) = (local.browser(ADA).await, local.browser(ADA).await, local.browser(ADA).await);
+    let own = "/api/auth/sessions";
+    let (_, list) = here.call("GET", &local.base, own, Value::Null).await;
+    let items = list["items"].as_array().expect("sessions");
+    let current: Vec<bool> = items.iter().map(|s| s["current"].as_bool().expect("a flag")).collect();
+    assert_eq!(current, [true, false, false]);
+    assert_eq!((&items[0]["method"], items[0]["address"].as_str()), (&json!("password"), Some("127.0.0.1")));
+    let id = items[1]["id"].as_str().expect("an id");
+    assert_eq!(here.call("DELETE", &local.base, &format!("{own}/{id}"), Value::Null).await.0, 204);
+    assert_eq!((there.me(&local.base).await, third.me(&local.base).await.is_ok()), (Err(401), true));
+    assert_eq!(here.call("DELETE", &local.base, own, Value::Null).await.0, 204);
+    assert_eq!((third.me(&local.base).await, here.me(&local.base).await.is_ok()), (Err(401), true));
+
+    let mut admin = local.browser(ADMIN).await;
+    let account = local.account(&mut admin, ADA).await;
+    let of_ada = format!("/api/accounts/{account}/sessions");
+    let (_, list) = admin.call("GET", &local.base, &of_ada, Value::Null).await;
+    assert_eq!(list["items"].as_array().map(Vec::len), Some(1));
+    assert_eq!(list["items"][0]["current"], false, "it is not the one of the administrator");
+    assert_eq!(admin.call("POST", &local.base, &format!("/api/accounts/{account}/end-sessions"), json!({})).await.0, 204);
+    assert_eq!(here.me(&local.base).await, Err(401));
+    assert_eq!(admin.call("GET", &local.base, &of_ada, Value::Null).await.1["items"], json!([]), "what is over is not listed");
+    assert_eq!((local.entries("session.ended").await, local.entries("account.sessions_ended").await), (2, 1));
+    local.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn secrets_of_second_factors_are_sealed_anew_with_those_of_the_connectors() {
     let local = Local::start().await;
     let mut ada = local.browser(ADA).await;

@@ -39,8 +39,9 @@ class Session {
     }
   }
 
-  async signIn(email: string, password: string): Promise<void> {
-    this.#again(await api.post<Me>('/api/auth/login', { email, password }, { silent401: true }));
+  async signIn(email: string, password: string, code?: string): Promise<void> {
+    const body = code ? { email, password, code } : { email, password };
+    this.#again(await api.post<Me>('/api/auth/login', body, { silent401: true }));
   }
 
   /** Somebody may have signed in in another window. */

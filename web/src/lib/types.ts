@@ -28,6 +28,8 @@ export interface Me {
   permissions: string[];
   csrfToken: string;
   expiresAt: Instant;
+  /** Until they have set one up, nothing else is answered. */
+  secondFactorMissing?: boolean;
 }
 
 export interface FieldFault {
@@ -548,6 +550,26 @@ export interface SignInSettings {
   matchByMail: Setting<boolean>;
   groupsClaim: Setting<string>;
   roleMapping: Setting<RoleOfGroup[]>;
+  secondFactor: Setting<'nobody' | 'administrators' | 'everybody'>;
+}
+
+/** One's own second factor. */
+export interface SecondFactor {
+  confirmedAt: Instant | null;
+  recoveryCodesLeft: number;
+  required: boolean;
+}
+
+/** A signed-in browser. */
+export interface BrowserSession {
+  id: string;
+  address: string | null;
+  device: string | null;
+  method: 'password' | 'oidc';
+  current: boolean;
+  createdAt: Instant;
+  lastSeenAt: Instant;
+  expiresAt: Instant;
 }
 
 export interface Setting<T> {

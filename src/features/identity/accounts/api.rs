@@ -51,6 +51,8 @@ struct AccountInfo {
     active: bool,
     /// System roles.
     roles: Vec<SystemRole>,
+    /// Whether a code is asked for after the password.
+    second_factor: bool,
     /// The password that was made, once, in the answer that makes the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
@@ -58,7 +60,7 @@ struct AccountInfo {
 
 impl From<Account> for AccountInfo {
     fn from(a: Account) -> Self {
-        Self { id: a.id, person_id: a.person_id, email: a.email, active: a.active, roles: a.roles, password: None }
+        Self { id: a.id, person_id: a.person_id, email: a.email, active: a.active, roles: a.roles, second_factor: a.second_factor, password: None }
     }
 }
 

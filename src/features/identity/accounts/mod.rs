@@ -23,4 +23,6 @@ pub struct Account {
     pub epoch: i64,
     /// System roles.
     pub roles: Vec<SystemRole>,
+    /// Whether a code is asked for after the password.
+    pub second_factor: bool,
 }

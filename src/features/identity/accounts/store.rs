@@ -9,7 +9,11 @@ use crate::params;
 use crate::platform::store::{Json, Tx, Value};
 
 fn find(tx: &Tx<'_>, column: &str, value: Value) -> Result<Option<Account>, Problem> {
-    let sql = format!("SELECT id, person_id, email, active, epoch FROM account WHERE {column} = ?1");
+    let sql = format!(
+        "SELECT id, person_id, email, active, epoch,
+                EXISTS (SELECT 1 FROM second_factor f WHERE f.account_id = account.id AND f.confirmed_at IS NOT NULL) AS second_factor
+         FROM account WHERE {column} = ?1"
+    );
     let found = tx.query_opt(&sql, &[value], |r| {
         Ok(Account {
             id: r.get("id")?,
@@ -18,6 +22,7 @@ fn find(tx: &Tx<'_>, column: &str, value: Value) -> Result<Option<Account>, Prob
             active: r.get("active")?,
             epoch: r.get("epoch")?,
             roles: Vec::new(),
+            second_factor: r.get("second_factor")?,
         })
     })?;
     let Some(mut account) = found else { return Ok(None) };

@@ -36,7 +36,7 @@ pub fn required(tx: &Tx<'_>) -> Result<Effective<Required>, Problem> {
 
 /// Whether somebody has to set a second factor up before anything else.
 pub fn is_missing(tx: &Tx<'_>, account: &Account) -> Result<bool, Problem> {
-    Ok(required(tx)?.value.asks(&account.roles) && !store::has_factor(tx, &account.id)?)
+    Ok(!account.second_factor && required(tx)?.value.asks(&account.roles))
 }
 
 /// Keeps a new secret that is asked for once a code confirms it.

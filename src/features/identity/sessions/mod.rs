@@ -5,6 +5,7 @@
 //!   epoch.
 //! - `last_seen` is written at most once a minute.
 
+pub mod api;
 pub mod ops;
 pub mod place;
 pub mod redis;

@@ -12,7 +12,7 @@ use super::place::SharedSessions;
 use super::{Method, Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
-use crate::base::id::{Ids, RequestId, SessionId, SharedIds, TypedId};
+use crate::base::id::{AccountId, Ids, RequestId, SessionId, SharedIds, TypedId};
 use crate::base::problem::Problem;
 use crate::config::Secret;
 use crate::features::audit::{self, Entry};
@@ -156,8 +156,7 @@ impl Identity {
     }
 
     async fn check_second_factor(&self, account: &Account, code: Option<String>, from: &Arrival) -> Result<(), Problem> {
-        let id = account.id.clone();
-        if !self.store.read(move |tx| second_factor::store::has_factor(tx, &id)).await? {
+        if !account.second_factor {
             return Ok(());
         }
         let code = code.filter(|code| !code.trim().is_empty()).ok_or_else(|| {
@@ -242,6 +241,15 @@ impl Identity {
         }
         self.store.write(move |tx| record(tx, &by, "session.ended", json!({ "session": id }))).await?;
         Ok(true)
+    }
+
+    /// The sessions of an account that can be used, oldest first.
+    pub async fn list(&self, account: AccountId) -> Result<Vec<Session>, Problem> {
+        let wanted = account.clone();
+        let account_now = self.store.read(move |tx| accounts::store::get_account(tx, &wanted)).await?;
+        let now = self.clock.now();
+        let all = self.sessions.list(account).await?;
+        Ok(all.into_iter().filter(|s| account_now.active && s.epoch == account_now.epoch && !s.is_over(now)).collect())
     }
 
     /// The session behind a cookie, unless it is over.
