@@ -142,6 +142,7 @@ impl App {
             session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
             secrets,
+            throttle: Arc::default(),
         };
         let signs_in_with = oidc(&config, &identity, &outbound);
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));

@@ -56,6 +56,7 @@ GET    /api/auth/methods                   *
 GET    /api/auth/oidc/callback             *
 GET    /api/auth/oidc/login                *
 GET    /api/auth/me                        AMPQU
+POST   /api/auth/password                  AMPQU
 GET    /api/auth/second-factor             AMPQU
 POST   /api/auth/second-factor             AMPQU
 POST   /api/auth/second-factor/confirm     AMPQU
@@ -278,6 +279,7 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
         r if r.ends_with("/reset-password") => json!({ "password": "" }),
+        "POST /api/auth/password" => json!({ "current": "", "password": "" }),
         r if r.contains("/second-factor/") => json!({ "code": "0" }),
         r if r.ends_with("/tokens") => json!({ "name": "t" }),
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),

@@ -72,6 +72,28 @@ test('a second factor is set up, asked for, and taken away by an administrator',
   await expect(page.getByRole('button', { name: 'Reset the second factor…' })).toHaveCount(0);
 });
 
+test('a password is changed by whoever knows it, and a common one is not taken', async ({ page, watch }) => {
+  watch.allow(/status of 422/);
+  await signIn(page, 'mona');
+  await open(page, '/account');
+  await page.getByRole('button', { name: 'Change your password…' }).click();
+  const dialog = page.getByRole('dialog');
+  await dialog.getByLabel('Present password').fill('tenure-demo-2026');
+  await dialog.getByLabel('New password').fill('Password2026!');
+  await dialog.getByRole('button', { name: 'Change' }).click();
+  await expect(dialog.getByText(/tried first/)).toBeVisible();
+  await expectNoFaults(page);
+  await dialog.getByLabel('New password').fill('a quiet harbour at noon');
+  await dialog.getByRole('button', { name: 'Change' }).click();
+  await expect(dialog).toHaveCount(0);
+  // The session goes on, with secrets of its own.
+  await page.getByRole('button', { name: 'Change your password…' }).click();
+  await dialog.getByLabel('Present password').fill('a quiet harbour at noon');
+  await dialog.getByLabel('New password').fill('tenure-demo-2026');
+  await dialog.getByRole('button', { name: 'Change' }).click();
+  await expect(dialog).toHaveCount(0);
+});
+
 test('whoever has to have a second factor sets one up before anything else', async ({ page, watch }) => {
   watch.allow(/status of (401|403)/);
   await signIn(page, 'admin');

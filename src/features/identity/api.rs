@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
-use super::sessions::ops::{Arrival, Begun, Given, Identity, new_secret};
+use super::sessions::ops::{Arrival, Begun, Given, Identity, PasswordChange, new_secret};
 use super::oidc::flow::Oidc;
 use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
@@ -43,6 +43,7 @@ pub fn routes(state: IdentityApi) -> Routes {
         .routes(routes!(get_setup, post_setup))
         .routes(routes!(login))
         .merge(super::oidc::api::routes())
+        .routes(routes!(change_password))
         .routes(routes!(logout))
         .routes(routes!(me))
         .merge(super::sessions::api::routes())
@@ -141,6 +142,32 @@ async fn login(
     Body(body): Body<LoginBody>,
 ) -> Result<Response, Failure> {
     let begun = api.identity.sign_in(Given { email: body.email, password: body.password, code: body.code }, arrival.0).await?;
+    signed_in(&api, begun, StatusCode::OK).await
+}
+
+/// Another password of one's own.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordChangeBody {
+    /// The present one.
+    current: String,
+    /// The new one: long enough, and none that is tried first.
+    password: String,
+}
+
+/// Changes one's own password: all other sessions end, and this one begins anew.
+#[utoipa::path(post, path = "/api/auth/password", tag = "sign-in", request_body = PasswordChangeBody,
+    responses((status = 200, body = Me), (status = 409), (status = 422), (status = 429)))]
+async fn change_password(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    headers: HeaderMap,
+    arrival: Arriving,
+    Body(body): Body<PasswordChangeBody>,
+) -> Result<Response, Failure> {
+    super::second_factor::api::own(&caller, &headers)?;
+    let change = PasswordChange { current: body.current, password: body.password };
+    let begun = api.identity.change_password(caller.principal, change, arrival.0).await?;
     signed_in(&api, begun, StatusCode::OK).await
 }
 

@@ -81,7 +81,7 @@ impl Setup {
             attributes: json!({}),
         };
         let mut faults = new.faults();
-        faults.extend(password::faults("password", &first.password, &first.email));
+        faults.extend(password::faults("password", &first.password, &first.email, password::MIN_CHARS));
         Problem::from_fields(faults)?;
         let hash = self.identity.passwords.hash(first.password).await?;
         let account = self.identity.store.write(move |tx| first_admin(tx, &new, &hash)).await?;

@@ -79,6 +79,7 @@ async fn fixture_with(worker: Check, body_time: Duration) -> Fixture {
         session_key: SessionKey::new("the key of the tests"),
         passwords: Passwords::default(),
         secrets: crate::platform::secrets::SecretBox::new("tests", &[7; 32], None),
+        throttle: Arc::default(),
     };
     let setup = Setup::new(identity.clone(), dir.path().join("setup-token"));
     let stopping = CancellationToken::new();

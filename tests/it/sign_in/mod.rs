@@ -3,6 +3,7 @@
 mod browser;
 mod liar;
 mod local;
+mod passwords;
 mod provider;
 mod second_factor;
 

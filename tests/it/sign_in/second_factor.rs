@@ -15,7 +15,7 @@ use crate::support::http;
 const PATH: &str = "/api/auth/second-factor";
 
 /// An authenticator app.
-struct App(Vec<u8>);
+pub struct App(Vec<u8>);
 
 impl App {
     /// Takes a secret in as people type it: RFC 4648, 6.
@@ -35,7 +35,7 @@ impl App {
 }
 
 /// Sets a second factor up; the app and the recovery codes.
-async fn enrol(local: &Local, browser: &mut Browser) -> (App, Vec<String>) {
+pub async fn enrol(local: &Local, browser: &mut Browser) -> (App, Vec<String>) {
     let (status, made) = browser.call("POST", &local.base, PATH, json!({})).await;
     assert_eq!(status, 201, "{made}");
     let text = made["secret"].as_str().expect("a secret");

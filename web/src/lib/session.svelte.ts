@@ -44,6 +44,11 @@ class Session {
     this.#again(await api.post<Me>('/api/auth/login', body, { silent401: true }));
   }
 
+  /** Another password: the other sessions end, and this one has new secrets. */
+  async changePassword(current: string, password: string): Promise<void> {
+    this.#enter(await api.post<Me>('/api/auth/password', { current, password }));
+  }
+
   /** Somebody may have signed in in another window. */
   async look(): Promise<void> {
     const me = await api.get<Me>('/api/auth/me', { silent401: true }).catch(() => null);

@@ -551,6 +551,7 @@ export interface SignInSettings {
   groupsClaim: Setting<string>;
   roleMapping: Setting<RoleOfGroup[]>;
   secondFactor: Setting<'nobody' | 'administrators' | 'everybody'>;
+  passwordMinLength: Setting<number>;
 }
 
 /** One's own second factor. */

@@ -16,6 +16,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::people::{self, NewPerson};
+use crate::features::identity::policy;
 use crate::features::identity::sessions::ops::{Identity, new_secret};
 use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
@@ -211,7 +212,8 @@ async fn reset_password(
 }
 
 async fn hashed(api: &AccountsApi, password: String, email: &str) -> Result<String, Problem> {
-    Problem::from_fields(password::faults("password", &password, email))?;
+    let least = api.identity.store.read(policy::ops::password_length).await?.value;
+    Problem::from_fields(password::faults("password", &password, email, least))?;
     api.identity.passwords.hash(password).await
 }
 

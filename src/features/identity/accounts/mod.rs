@@ -1,6 +1,7 @@
 //! Accounts: how a person signs in, with which system roles, and API tokens.
 
 pub mod api;
+pub mod common;
 pub mod ops;
 pub mod password;
 pub mod store;

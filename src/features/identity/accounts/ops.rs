@@ -98,6 +98,14 @@ pub fn reset_password(tx: &Tx<'_>, by: &Principal, email: &str, hash: &str) -> R
     record(tx, by, "account.password_reset", &account, json!({ "epoch": account.epoch + 1 }))
 }
 
+/// Somebody gives their own account another password; its sessions end.
+pub fn change_password(tx: &Tx<'_>, by: &Principal, id: &AccountId, hash: &str) -> Result<Account, Problem> {
+    store::set_password(tx, id, hash)?;
+    let account = store::get_account(tx, id)?;
+    record(tx, by, "account.password_changed", &account, json!({ "epoch": account.epoch }))?;
+    Ok(account)
+}
+
 /// Ends all sessions of an account.
 pub fn end_sessions(tx: &Tx<'_>, by: &Principal, id: &AccountId) -> Result<(), Problem> {
     let account = store::get_account(tx, id)?;

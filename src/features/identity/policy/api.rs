@@ -6,12 +6,13 @@ use serde::{Deserialize, Serialize};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::{CREATE_PEOPLE, MATCH_BY_MAIL, ProviderInfo, ops};
+use super::{CREATE_PEOPLE, MATCH_BY_MAIL, PASSWORD_LENGTH, ProviderInfo, ops};
 use crate::base::access::may;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::oidc::RoleOfGroup;
 use crate::features::identity::second_factor::{self, REQUIRED, Required};
+use crate::features::settings::api::NumberInForce;
 use crate::features::settings::{self, Effective, Source};
 use crate::platform::http::{Allowed, Body, Failure, Routes, nullable};
 use crate::platform::store::{Store, Tx};
@@ -81,6 +82,8 @@ struct SignInSettings {
     role_mapping: InForce<Vec<RoleOfGroup>>,
     /// Who signs in with a password and has to have a second factor.
     second_factor: InForce<Required>,
+    /// The fewest characters of a new password.
+    password_min_length: NumberInForce,
 }
 
 /// Any subset; null goes back to the default.
@@ -107,6 +110,10 @@ struct SignInChange {
     #[serde(default, deserialize_with = "nullable")]
     #[schema(value_type = Option<Required>)]
     second_factor: Option<Option<Required>>,
+    /// 12 to 64; passwords that are there already stay.
+    #[serde(default, deserialize_with = "nullable")]
+    #[schema(value_type = Option<u32>)]
+    password_min_length: Option<Option<u32>>,
 }
 
 /// How people sign in.
@@ -140,6 +147,9 @@ async fn put_sign_in(
         if let Some(value) = change.second_factor {
             settings::ops::set(tx, &by, REQUIRED.1, value.map(Required::as_str))?;
         }
+        if let Some(value) = change.password_min_length {
+            settings::ops::set_number(tx, &by, PASSWORD_LENGTH.setting, value)?;
+        }
         in_force(tx, provider.clone())
     });
     Ok(Json(answer.await?))
@@ -153,5 +163,6 @@ fn in_force(tx: &Tx<'_>, provider: Option<ProviderInfo>) -> Result<SignInSetting
         groups_claim: ops::groups_claim(tx)?.into(),
         role_mapping: ops::role_mapping(tx)?.into(),
         second_factor: second_factor::ops::required(tx)?.into(),
+        password_min_length: NumberInForce::of(ops::password_length(tx)?, PASSWORD_LENGTH.setting),
     })
 }

@@ -8,7 +8,9 @@ pub mod ops;
 
 use serde::Serialize;
 
+use crate::features::identity::accounts::password::MIN_CHARS;
 use crate::features::identity::oidc::RoleOfGroup;
+use crate::features::settings::{BuiltIn, NumberSetting};
 
 /// Whether somebody the provider sends is let in who was never here.
 pub const CREATE_PEOPLE: (&str, &str) = ("createPeople", "sign_in.oidc_create_people");
@@ -18,6 +20,11 @@ pub const MATCH_BY_MAIL: (&str, &str) = ("matchByMail", "sign_in.oidc_match_by_m
 pub const GROUPS_CLAIM: (&str, &str) = ("groupsClaim", "sign_in.oidc_groups_claim");
 /// Which groups have which system role.
 pub const ROLE_MAPPING: (&str, &str) = ("roleMapping", "sign_in.oidc_role_mapping");
+/// The fewest characters of a new password.
+pub const PASSWORD_LENGTH: BuiltIn = BuiltIn {
+    setting: NumberSetting { field: "passwordMinLength", name: "sign_in.password_min_length", min: MIN_CHARS, max: 64 },
+    default: MIN_CHARS,
+};
 /// The most rows of a mapping.
 pub const MOST_MAPPED: usize = 200;
 

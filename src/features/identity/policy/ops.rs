@@ -1,6 +1,6 @@
 //! Reading and saving how people sign in.
 
-use super::{CREATE_PEOPLE, GROUPS_CLAIM, MATCH_BY_MAIL, ROLE_MAPPING, SignInPolicy, mapping_fault};
+use super::{CREATE_PEOPLE, GROUPS_CLAIM, MATCH_BY_MAIL, PASSWORD_LENGTH, ROLE_MAPPING, SignInPolicy, mapping_fault};
 use crate::base::access::Principal;
 use crate::base::problem::Problem;
 use crate::features::identity::oidc::RoleOfGroup;
@@ -20,6 +20,11 @@ pub fn match_by_mail(tx: &Tx<'_>) -> Result<Effective<bool>, Problem> {
 /// The claim that has the groups.
 pub fn groups_claim(tx: &Tx<'_>) -> Result<Effective<String>, Problem> {
     settings::ops::text(tx, GROUPS_CLAIM.1, &Started { value: "groups".to_owned(), source: Source::Default })
+}
+
+/// The fewest characters of a new password.
+pub fn password_length(tx: &Tx<'_>) -> Result<Effective<u32>, Problem> {
+    settings::ops::built_in_number(tx, PASSWORD_LENGTH)
 }
 
 /// Which groups have which system role; none until somebody saves a mapping.

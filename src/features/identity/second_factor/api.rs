@@ -79,7 +79,7 @@ struct RecoveryCodes {
 }
 
 /// What concerns how one signs in is done in a browser: a token that leaked must not change it.
-fn own(caller: &Caller, headers: &HeaderMap) -> Result<AccountId, Problem> {
+pub(in crate::features::identity) fn own(caller: &Caller, headers: &HeaderMap) -> Result<AccountId, Problem> {
     if headers.contains_key(header::AUTHORIZATION) {
         return Err(Problem::Forbidden("This takes a signed-in browser; a token cannot change how somebody signs in.".to_owned()));
     }

@@ -10,6 +10,7 @@ pub mod ops;
 pub mod place;
 pub mod redis;
 pub mod store;
+pub mod throttle;
 
 use std::time::Duration;
 

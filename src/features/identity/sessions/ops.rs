@@ -9,6 +9,7 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::place::SharedSessions;
+use super::throttle::{Guess, Throttle};
 use super::{Method, Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
@@ -19,7 +20,7 @@ use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::accounts::{self, Account};
-use crate::features::identity::{people, second_factor};
+use crate::features::identity::{people, policy, second_factor};
 use crate::platform::secrets::{Place, SecretBox};
 use crate::platform::store::{Store, Tx};
 
@@ -40,6 +41,8 @@ pub struct Identity {
     pub passwords: Passwords,
     /// What second factors are sealed with.
     pub secrets: SecretBox,
+    /// How fast guesses are made.
+    pub throttle: Arc<Throttle>,
 }
 
 /// `SESSION_SECRET`: sessions are found only with the secret they were made under.
@@ -101,6 +104,15 @@ pub struct Given {
     pub code: Option<String>,
 }
 
+/// Another password of one's own.
+#[derive(Clone)]
+pub struct PasswordChange {
+    /// The present one.
+    pub current: String,
+    /// The new one.
+    pub password: String,
+}
+
 /// How somebody proved who they are.
 #[derive(Debug, Clone, Default)]
 pub struct Proof {
@@ -131,6 +143,8 @@ impl Identity {
     /// without the password.
     pub async fn sign_in(&self, given: Given, from: Arrival) -> Result<Begun, Problem> {
         let Given { email, password, code } = given;
+        let guess = Guess::password(&email, from.address.as_deref());
+        self.throttle.begin(guess.clone(), self.clock.now())?;
         let wanted = email.clone();
         let known = self
             .store
@@ -151,6 +165,7 @@ impl Identity {
             tracing::warn!(address, account, "a sign-in was refused");
             return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
         };
+        self.throttle.forget(&guess);
         self.check_second_factor(&account, code, &from).await?;
         self.begin(account, from, Proof::default()).await
     }
@@ -162,6 +177,7 @@ impl Identity {
         let code = code.filter(|code| !code.trim().is_empty()).ok_or_else(|| {
             Problem::field("code", "is needed: six digits of your authenticator app, or a recovery code")
         })?;
+        let guesses = self.begin_code(&account.id, from).await?;
         let (account, arrival, secrets) = (account.clone(), from.clone(), self.secrets.clone());
         let id = account.id.clone();
         let checked = self.store.write(move |tx| {
@@ -170,10 +186,54 @@ impl Identity {
             by.request_id.clone_from(&arrival.request_id);
             second_factor::ops::check(tx, &by, &account.id, &code, &secrets)
         });
-        checked.await.inspect_err(|_| {
-            let address = from.address.as_deref().unwrap_or("unknown");
-            tracing::warn!(address, account = %id, "a sign-in was refused: the code of the second factor is wrong");
-        })
+        let checked = checked.await;
+        match &checked {
+            Ok(()) => guesses.iter().for_each(|guess| self.throttle.forget(guess)),
+            Err(_) => {
+                let address = from.address.as_deref().unwrap_or("unknown");
+                tracing::warn!(address, account = %id, "a sign-in was refused: the code of the second factor is wrong");
+            }
+        }
+        checked
+    }
+
+    /// Counts a guess at a code. Whoever guesses has the password, so the account is guarded as a whole as well; but
+    /// not where it is signed in, so that nobody is kept out where they are.
+    async fn begin_code(&self, account: &AccountId, from: &Arrival) -> Result<Vec<Guess>, Problem> {
+        let (now, address) = (self.clock.now(), from.address.as_deref());
+        let mut guesses = vec![Guess::code(&account.to_string(), address)];
+        let here = |s: &Session| s.address.as_deref() == address;
+        if !self.list(account.clone()).await?.iter().any(here) {
+            guesses.push(Guess::AnyCode(account.to_string()));
+        }
+        for guess in &guesses {
+            self.throttle.begin(guess.clone(), now)?;
+        }
+        Ok(guesses)
+    }
+
+    /// Gives somebody another password who knows the present one; their other sessions end, and this one begins anew.
+    pub async fn change_password(&self, by: Principal, change: PasswordChange, from: Arrival) -> Result<Begun, Problem> {
+        let id = by.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))?;
+        let known = self.store.read(move |tx| {
+            let account = accounts::store::get_account(tx, &id)?;
+            let hash = accounts::store::password_hash(tx, &account.id)?;
+            Ok((account, hash, policy::ops::password_length(tx)?.value))
+        });
+        let (account, hash, least) = known.await?;
+        if hash.is_none() {
+            return Err(Problem::Conflict("You sign in with the provider and have no password here.".to_owned()));
+        }
+        let guess = Guess::password(&account.email, from.address.as_deref());
+        self.throttle.begin(guess.clone(), self.clock.now())?;
+        if !self.passwords.verify(change.current, hash).await? {
+            return Err(Problem::field("current", "is not your present password"));
+        }
+        self.throttle.forget(&guess);
+        Problem::from_fields(accounts::password::faults("password", &change.password, &account.email, least))?;
+        let hash = self.passwords.hash(change.password).await?;
+        let changed = self.store.write(move |tx| accounts::ops::change_password(tx, &by, &account.id, &hash));
+        self.begin(changed.await?, from, Proof::default()).await
     }
 
     /// Begins a session for an account that has proved itself.
