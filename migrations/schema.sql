@@ -789,6 +789,24 @@ CREATE TABLE notification_template (
     changed_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+CREATE TABLE oidc_attempt (
+    hash      BLOB PRIMARY KEY,
+    return_to TEXT NOT NULL,
+    began_at  INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX oidc_attempt_by_began ON oidc_attempt (began_at);
+
+CREATE TABLE oidc_identity (
+    issuer     TEXT NOT NULL,
+    subject    TEXT NOT NULL,
+    account_id TEXT NOT NULL REFERENCES account (id),
+    linked_at  INTEGER NOT NULL,
+    PRIMARY KEY (issuer, subject)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX oidc_identity_by_account ON oidc_identity (account_id);
+
 CREATE TABLE person (
     id           TEXT PRIMARY KEY,
     display_name TEXT NOT NULL,
@@ -946,6 +964,12 @@ CREATE INDEX reconciliation_plan_let_go ON reconciliation_plan (let_go_at) WHERE
 
 CREATE UNIQUE INDEX reconciliation_plan_open ON reconciliation_plan (entitlement_id)
     WHERE status IN ('listing', 'comparing', 'applying');
+
+CREATE TABLE recovery_code (
+    account_id TEXT NOT NULL REFERENCES account (id),
+    hash       BLOB NOT NULL,
+    PRIMARY KEY (account_id, hash)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE role (
     id                      TEXT    NOT NULL PRIMARY KEY,
@@ -1111,6 +1135,15 @@ CREATE TABLE scim_user (
 
 CREATE UNIQUE INDEX scim_user_by_name ON scim_user (user_name) WHERE deleted_at IS NULL;
 
+CREATE TABLE second_factor (
+    account_id   TEXT PRIMARY KEY REFERENCES account (id),
+    secret       BLOB NOT NULL,
+    -- The newest time step whose code was used; no code counts twice.
+    last_step    INTEGER NOT NULL DEFAULT 0,
+    made_at      INTEGER NOT NULL,
+    confirmed_at INTEGER
+) STRICT;
+
 CREATE TABLE setting (
     name       TEXT PRIMARY KEY,
     value      TEXT NOT NULL,
@@ -1239,7 +1272,7 @@ CREATE TABLE session (
     address      TEXT,
     created_at   INTEGER NOT NULL,
     last_seen_at INTEGER NOT NULL
-) STRICT;
+, method TEXT NOT NULL DEFAULT 'password', device TEXT, id_token BLOB) STRICT;
 
 CREATE INDEX session_by_account ON session (account_id, created_at);
 

@@ -27,6 +27,8 @@ use crate::features::checkpoints::service::Checkpoints;
 use crate::features::connectors::jobs::RotateKeys;
 use crate::features::connectors::{ConnectorSettings, Connectors};
 use crate::features::identity::accounts::password::Passwords;
+use crate::features::identity::oidc::flow::Oidc;
+use crate::features::identity::oidc::provider::{Provider, ProviderSettings};
 use crate::features::identity::sessions::ops::{Identity, SessionKey};
 use crate::features::identity::sessions::place::EmbeddedSessions;
 use crate::features::identity::sessions::redis::RedisSessions;
@@ -75,6 +77,8 @@ pub struct App {
     pub identity: Identity,
     /// First start.
     pub setup: Setup,
+    /// Sign-in with the provider that the environment names.
+    pub oidc: Option<Oidc>,
     /// The one door out.
     pub outbound: Outbound,
     /// Every job handler.
@@ -127,7 +131,7 @@ impl App {
         })?;
         let secrets = connector_secrets(&config)?;
         let connectors =
-            Connectors::new(stores.business.clone(), secrets, outbound.clone(), connector_settings(&config));
+            Connectors::new(stores.business.clone(), secrets.clone(), outbound.clone(), connector_settings(&config));
         let session = config.keys.session.as_ref().ok_or_else(|| Problem::internal("there is no SESSION_SECRET"))?;
         let identity = Identity {
             store: stores.business.clone(),
@@ -139,7 +143,10 @@ impl App {
             ids: Arc::clone(&ids),
             session_key: SessionKey::new(session.expose()),
             passwords: Passwords::default(),
+            secrets,
+            throttle: Arc::default(),
         };
+        let signs_in_with = oidc(&config, &identity, &outbound);
         let setup = Setup::new(identity.clone(), config.data_dir.join("setup-token"));
         let checkpoints = Checkpoints::new(stores.business.clone(), seed, keeps(&config, &outbound)?);
         let registry = Registry::new(handlers(&config, &stores, &connectors, &checkpoints, &outbound)?)
@@ -155,6 +162,7 @@ impl App {
             blobs: stores.blobs,
             checkpoints,
             connectors,
+            oidc: signs_in_with,
             identity,
             setup,
             outbound,
@@ -180,6 +188,23 @@ fn redis(config: &Config) -> Result<Option<Redis>, Problem> {
         extra_ca_pem: read_extra_ca(config.server.extra_ca.as_deref())?,
     };
     Redis::new(&settings).map(Some)
+}
+
+/// The provider of the environment; it is asked when somebody signs in.
+fn oidc(config: &Config, identity: &Identity, outbound: &Outbound) -> Option<Oidc> {
+    let given = config.server.oidc.as_ref()?;
+    let settings = ProviderSettings {
+        issuer: given.issuer.clone(),
+        client_id: given.client_id.clone(),
+        client_secret: given.client_secret.clone(),
+        redirect_uri: given.redirect_uri.clone(),
+    };
+    Some(Oidc {
+        identity: identity.clone(),
+        provider: Provider::new(settings, outbound.clone(), Arc::clone(&identity.clock)),
+        name: given.name.clone(),
+        after_sign_out: config.server.public_url.clone(),
+    })
 }
 
 struct Stores {

@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use super::{App, openapi};
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
+use crate::features::identity::oidc::flow::Oidc;
 use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe, Watch};
 use crate::features::settings::api::StartedSettings;
@@ -196,6 +197,15 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             identity: app.identity.clone(),
             setup: app.setup.clone(),
             secure: app.config.is_secure(),
+            oidc: app.oidc.clone(),
+        }))
+        .merge(identity::second_factor::api::routes(identity::second_factor::api::SecondFactorApi {
+            identity: app.identity.clone(),
+            host: app.config.server.public_url.host_str().unwrap_or("localhost").to_owned(),
+        }))
+        .merge(identity::policy::api::routes(identity::policy::api::PolicyApi {
+            store: store.clone(),
+            provider: app.oidc.as_ref().map(Oidc::info),
         }))
         .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))

@@ -361,6 +361,8 @@ pub struct Credentials {
     pub unsafe_method: bool,
     /// The caller's address.
     pub address: Option<String>,
+    /// Whether the request is about the caller's own sign-in: whoever has to set up a second factor first may do that.
+    pub about_sign_in: bool,
 }
 
 /// The future of an authentication.

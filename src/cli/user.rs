@@ -55,6 +55,13 @@ pub(super) enum UserCommand {
         #[arg(long)]
         email: String,
     },
+    /// Take the second factor of somebody away who lost it; their sessions end.
+    #[command(after_help = "Example:\n  tenure user reset-second-factor --email ada@example.org")]
+    ResetSecondFactor {
+        /// The account's address.
+        #[arg(long)]
+        email: String,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,6 +117,12 @@ pub(super) async fn run_user(config: Config, command: UserCommand) -> ExitCode {
             let body = json!({ "password": read_line()? });
             door.post(&format!("/api/accounts/{id}/reset-password"), &body).await?;
             println!("the password is changed; sessions ended");
+            Ok(())
+        }
+        UserCommand::ResetSecondFactor { email } => {
+            let id = account_id(door, &email).await?;
+            door.post(&format!("/api/accounts/{id}/reset-second-factor"), &Value::Null).await?;
+            println!("the second factor is gone; sessions ended");
             Ok(())
         }
     })

@@ -58,6 +58,8 @@ pub struct OidcConfig {
     pub client_secret: Secret,
     /// `OIDC_REDIRECT_URI`.
     pub redirect_uri: Url,
+    /// `OIDC_NAME`.
+    pub name: String,
 }
 
 pub(super) fn read(r: &mut Reader, env: AppEnv) -> ServerConfig {
@@ -183,13 +185,19 @@ fn timezone(r: &mut Reader) -> jiff::tz::TimeZone {
     })
 }
 
+/// Where Tenure takes people back from the provider.
+const CALLBACK: &str = "/api/auth/oidc/callback";
+
 fn oidc(r: &mut Reader) -> Option<OidcConfig> {
     const NAMES: [&str; 4] = ["OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_REDIRECT_URI"];
     let issuer = r.is_set(NAMES[0]).then(|| http_url(r, NAMES[0]));
     let client_id = r.word(NAMES[1]);
     let client_secret = r.secret(NAMES[2]);
     let redirect_uri = r.is_set(NAMES[3]).then(|| http_url(r, NAMES[3]));
-    r.warn_if_set(NAMES[0], "is checked and does nothing yet: this version signs in local accounts only");
+    let name = r.word("OIDC_NAME");
+    if let Some(Some(uri)) = redirect_uri.as_ref().filter(|uri| uri.as_ref().is_some_and(|u| !u.path().ends_with(CALLBACK))) {
+        r.fault(NAMES[3], Some(uri.as_str()), "the address that people use, followed by /api/auth/oidc/callback");
+    }
     let set = [issuer.is_some(), client_id.is_some(), client_secret.is_some(), redirect_uri.is_some()];
     if set.iter().any(|s| *s) {
         for (name, set) in NAMES.iter().zip(set) {
@@ -198,8 +206,10 @@ fn oidc(r: &mut Reader) -> Option<OidcConfig> {
             }
         }
     }
+    let issuer = issuer??;
     Some(OidcConfig {
-        issuer: issuer??,
+        name: name.unwrap_or_else(|| issuer.host_str().unwrap_or_default().to_owned()),
+        issuer,
         client_id: client_id?,
         client_secret: client_secret?,
         redirect_uri: redirect_uri??,

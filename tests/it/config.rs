@@ -360,6 +360,12 @@ fn groups_of_variables_come_whole() {
     }
     let vars: Vec<_> = oidc.iter().map(|(n, v)| (*n, if *n == "OIDC_CLIENT_ID" { " x" } else { *v })).collect();
     assert_refused(&vars, &[&format!("OIDC_CLIENT_ID: got \" x\"; expected {TRIMMED}")]);
+    let named: Vec<_> = oidc.iter().copied().chain([("OIDC_NAME", "SSO ")]).collect();
+    assert_refused(&named, &[&format!("OIDC_NAME: got \"SSO \"; expected {TRIMMED}")]);
+    let elsewhere = "https://tenure.example.org/callback";
+    let vars: Vec<_> = oidc.iter().map(|(n, v)| (*n, if *n == "OIDC_REDIRECT_URI" { elsewhere } else { *v })).collect();
+    let expected = "the address that people use, followed by /api/auth/oidc/callback";
+    assert_refused(&vars, &[&format!("OIDC_REDIRECT_URI: got \"{elsewhere}\"; expected {expected}")]);
 
     let because = "a value, because AUDIT_CHECKPOINT_STORE names s3";
     let missing = ["ENDPOINT", "REGION", "BUCKET", "ACCESS_KEY_ID", "SECRET_ACCESS_KEY"]

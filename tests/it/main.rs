@@ -54,6 +54,7 @@ mod schema;
 mod scim;
 mod serve;
 mod side_doors;
+mod sign_in;
 mod soak;
 mod support;
 mod tidy;

@@ -20,8 +20,11 @@ const VERDICTS: &str = "
 GET    /api/accounts                       AU
 POST   /api/accounts                       A
 POST   /api/accounts/{id}/disable          A
+POST   /api/accounts/{id}/end-sessions     A
+GET    /api/accounts/{id}/sessions         AU
 POST   /api/accounts/{id}/enable           A
 POST   /api/accounts/{id}/reset-password   A
+POST   /api/accounts/{id}/reset-second-factor A
 POST   /api/accounts/{id}/tokens           A
 GET    /api/approvals                      AMPQU
 GET    /api/approvals/{id}                 AMPQU
@@ -50,8 +53,18 @@ GET    /api/audit/{seq}/proof              AU
 GET    /api/audit/{seq}                    AU
 POST   /api/auth/login                     *
 POST   /api/auth/logout                    AMPQU
+GET    /api/auth/methods                   *
+GET    /api/auth/oidc/callback             *
+GET    /api/auth/oidc/login                *
 GET    /api/auth/me                        AMPQU
+POST   /api/auth/password                  AMPQU
+GET    /api/auth/second-factor             AMPQU
+POST   /api/auth/second-factor             AMPQU
+POST   /api/auth/second-factor/confirm     AMPQU
+POST   /api/auth/second-factor/recovery-codes AMPQU
+POST   /api/auth/second-factor/remove      AMPQU
 GET    /api/auth/sessions                  AMPQU
+DELETE /api/auth/sessions                  AMPQU
 DELETE /api/auth/sessions/{id}             AMPQU
 GET    /api/auth/tokens                    AMPQU
 POST   /api/auth/tokens                    AMPQU
@@ -200,6 +213,8 @@ GET    /api/settings/profile               AMU
 PUT    /api/settings/profile               A
 GET    /api/settings/security              AU
 PUT    /api/settings/security              A
+GET    /api/settings/sign-in               AU
+PUT    /api/settings/sign-in               A
 GET    /metrics                            AU
 GET    /api/setup                          *
 POST   /api/setup                          *
@@ -265,6 +280,8 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
         r if r.ends_with("/reset-password") => json!({ "password": "" }),
+        "POST /api/auth/password" => json!({ "current": "", "password": "" }),
+        r if r.contains("/second-factor/") => json!({ "code": "0" }),
         r if r.ends_with("/tokens") => json!({ "name": "t" }),
         "POST /api/connectors" => json!({ "name": "c", "kind": "directory", "config": {} }),
         "POST /api/documents" => json!({ "type": "t", "personId": own,
@@ -444,7 +461,7 @@ async fn every_route_allows_exactly_the_roles_it_should() {
             Some(((words.next()?, words.next()?), words.next()?))
         })
         .collect();
-    let without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
+    let mut without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
     let mut people = signed_in(&base).await;
     for (path, operations) in document["paths"].as_object().expect("paths") {
         for method in operations.as_object().expect("operations").keys().map(|m| m.to_uppercase()) {
@@ -478,8 +495,9 @@ async fn every_route_allows_exactly_the_roles_it_should() {
                     faults.extend(refused_whatever_is_sent(&base, &method, path, Some(person), 403).await);
                 }
             }
-            if path.ends_with("/logout") {
+            if path.ends_with("/logout") || path.ends_with("/auth/sessions") {
                 people = signed_in(&base).await;
+                without = Person { csrf: String::new(), ..sign_in(&base, 'A', ADMIN).await };
             }
         }
     }

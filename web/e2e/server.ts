@@ -13,7 +13,7 @@ export interface Running {
 
 const START_MS = 60_000;
 
-function freePort(): Promise<number> {
+export function freePort(): Promise<number> {
   return new Promise((resolve, reject) => {
     const probe = createServer();
     probe.once('error', reject);
@@ -51,7 +51,7 @@ function stopper(child: ChildProcess, dataDir: string): () => Promise<void> {
 export async function startTenure(mode: 'demo' | 'serve', env: Record<string, string> = {}): Promise<Running> {
   const binary = process.env.TENURE_BIN;
   if (!binary) throw new Error('TENURE_BIN has to name the tenure binary that is to be tested');
-  const port = await freePort();
+  const port = env.PORT ? Number(env.PORT) : await freePort();
   const dataDir = mkdtempSync(join(tmpdir(), 'tenure-e2e-'));
   const url = `http://127.0.0.1:${port}`;
   const child = spawn(binary, mode === 'demo' ? ['demo', '--data-dir', dataDir] : ['serve'], {

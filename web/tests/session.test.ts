@@ -46,6 +46,31 @@ describe('the session', () => {
     expect(session.state).toBe('broken');
   });
 
+  it('goes to the provider to sign out there as well', async () => {
+    await session.start();
+    const assign = vi.fn();
+    vi.stubGlobal('location', { ...window.location, assign });
+    routes['POST /api/auth/logout'] = () => json(200, { endSessionUrl: 'https://id.example.org/end' });
+    await session.signOut();
+    expect(session.state).toBe('signed-out');
+    expect(assign).toHaveBeenCalledWith('https://id.example.org/end');
+  });
+
+  it('is there again when the same person signed in in another window', async () => {
+    await session.start();
+    let signedIn = false;
+    routes['POST /api/x'] = () => (signedIn ? json(200, { done: true }) : json(401, { title: 'Not signed in' }));
+    const change = api.post('/api/x', { reason: 'typed' });
+    await vi.waitFor(() => expect(session.ended).toBe(true));
+    routes['GET /api/auth/me'] = () => json(401, { title: 'Not signed in' });
+    await session.look();
+    expect(session.ended).toBe(true);
+    signedIn = true;
+    routes['GET /api/auth/me'] = () => json(200, me());
+    await session.look();
+    await expect(change).resolves.toEqual({ done: true });
+  });
+
   it('holds a change back until the same person is in again', async () => {
     await session.start();
     let signedIn = false;

@@ -16,6 +16,7 @@ use crate::base::access::Principal;
 use crate::base::id::TypedId;
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
+use crate::features::identity::second_factor::{self, ops::Resealed};
 use crate::features::notifications::{self, Message};
 use crate::platform::queue::{JobDraft, enqueue};
 use crate::platform::secrets::SecretBox;
@@ -106,8 +107,11 @@ fn message(done: &Rotation) -> Message {
     Message { subject, body, link: Some("/connectors".to_owned()), kind: "connector" }
 }
 
-/// A connector and the name of a secret.
+/// A connector and the name of a secret; or [`FACTORS`] and an account.
 pub(super) type Place = (String, String);
+
+/// The part of a rotation that comes after the connectors: second factors of accounts. No id begins so.
+const FACTORS: &str = "~second-factor";
 
 /// One page; where the next one begins, when there may be one.
 pub(super) fn rotate_page(
@@ -116,8 +120,12 @@ pub(super) fn rotate_page(
     secrets: &SecretBox,
     after: &Place,
 ) -> Result<(Rotation, Option<Place>), Problem> {
+    if after.0 == FACTORS {
+        return rotate_factors(tx, by, secrets, &after.1);
+    }
     let found = store::list_all_secrets(tx, after, PAGE)?;
-    let next = (found.len() == PAGE as usize).then(|| found.last().map(|(id, name, _)| (id.to_string(), name.clone())));
+    let last = found.last().filter(|_| found.len() == PAGE as usize);
+    let next = last.map_or_else(|| (FACTORS.to_owned(), String::new()), |(id, name, _)| (id.to_string(), name.clone()));
     let mut page = Rotation::default();
     for (id, name, sealed) in found {
         page.total += 1;
@@ -134,7 +142,34 @@ pub(super) fn rotate_page(
     if page.rotated > 0 {
         record(tx, by, "connector.secrets_resealed", &page, &secrets.key_id())?;
     }
-    Ok((page, next.flatten()))
+    Ok((page, Some(next)))
+}
+
+fn rotate_factors(
+    tx: &Tx<'_>,
+    by: &Principal,
+    secrets: &SecretBox,
+    after: &str,
+) -> Result<(Rotation, Option<Place>), Problem> {
+    let done = second_factor::ops::reseal_page(tx, secrets, after, PAGE)?;
+    let last = done.last().filter(|_| done.len() == PAGE as usize);
+    let next = last.map(|(account, _)| (FACTORS.to_owned(), account.to_string()));
+    let mut page = Rotation::default();
+    for (account, outcome) in done {
+        page.total += 1;
+        match outcome {
+            Resealed::Done => page.rotated += 1,
+            Resealed::Skipped => page.skipped += 1,
+            Resealed::Failed => {
+                page.failed += 1;
+                page.failures.push(format!("{}/second factor", account.as_str()));
+            }
+        }
+    }
+    if page.rotated > 0 {
+        record(tx, by, "connector.secrets_resealed", &page, &secrets.key_id())?;
+    }
+    Ok((page, next))
 }
 
 fn record(tx: &Tx<'_>, by: &Principal, action: &'static str, done: &Rotation, key: &str) -> Result<(), Problem> {

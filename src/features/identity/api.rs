@@ -13,11 +13,12 @@ use utoipa_axum::routes;
 
 use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
-use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
-use super::sessions::{ABSOLUTE, Session};
+use super::sessions::ops::{Arrival, Begun, Given, Identity, PasswordChange, new_secret};
+use super::oidc::flow::Oidc;
+use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
-use crate::base::id::{AccountId, PersonId, RequestId, SessionId, TokenId};
+use crate::base::id::{AccountId, PersonId, RequestId, TokenId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::platform::http::middleware::{PeerAddress, session_cookie};
@@ -32,6 +33,8 @@ pub struct IdentityApi {
     pub setup: Setup,
     /// Whether cookies go over HTTPS only.
     pub secure: bool,
+    /// The OpenID provider, when there is one.
+    pub oidc: Option<Oidc>,
 }
 
 /// The routes of identity.
@@ -39,10 +42,11 @@ pub fn routes(state: IdentityApi) -> Routes {
     OpenApiRouter::new()
         .routes(routes!(get_setup, post_setup))
         .routes(routes!(login))
+        .merge(super::oidc::api::routes())
+        .routes(routes!(change_password))
         .routes(routes!(logout))
         .routes(routes!(me))
-        .routes(routes!(list_sessions))
-        .routes(routes!(end_session))
+        .merge(super::sessions::api::routes())
         .routes(routes!(list_tokens, create_token))
         .routes(routes!(revoke_token))
         .with_state(state)
@@ -94,15 +98,23 @@ async fn post_setup(
     signed_in(&api, begun, StatusCode::CREATED).await
 }
 
+/// The most characters that are kept of what a browser calls itself.
+const MOST_OF_DEVICE: usize = 200;
+
 /// Which request somebody signs in with, and from where.
-struct Arriving(Arrival);
+pub(super) struct Arriving(pub(super) Arrival);
 
 impl<S: Send + Sync> FromRequestParts<S> for Arriving {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         let address = parts.extensions.get::<PeerAddress>().and_then(|p| p.0).map(|a| a.to_string());
-        Ok(Self(Arrival { address, request_id: parts.extensions.get::<RequestId>().cloned() }))
+        let device = parts.headers.get(header::USER_AGENT).and_then(|v| v.to_str().ok());
+        Ok(Self(Arrival {
+            address,
+            request_id: parts.extensions.get::<RequestId>().cloned(),
+            device: device.map(|text| text.chars().take(MOST_OF_DEVICE).collect()),
+        }))
     }
 }
 
@@ -114,28 +126,75 @@ struct LoginBody {
     email: String,
     /// The account's password.
     password: String,
+    /// Six digits of the authenticator app, or a recovery code: for accounts with a second factor.
+    #[serde(default)]
+    code: Option<String>,
 }
 
-/// Signs in with a local account.
+/// Signs in with a local account. An account with a second factor needs a code as well: without one the right
+/// password is answered 422 with a fault of the field `code`.
 #[utoipa::path(post, path = "/api/auth/login", tag = "sign-in", security(()), request_body = LoginBody,
-    responses((status = 200, body = Me), (status = 401), (status = 429)))]
+    responses((status = 200, body = Me), (status = 401), (status = 422), (status = 429)))]
 async fn login(
     State(api): State<IdentityApi>,
     _: Anybody,
     arrival: Arriving,
     Body(body): Body<LoginBody>,
 ) -> Result<Response, Failure> {
-    let begun = api.identity.sign_in(body.email, body.password, arrival.0).await?;
+    let begun = api.identity.sign_in(Given { email: body.email, password: body.password, code: body.code }, arrival.0).await?;
     signed_in(&api, begun, StatusCode::OK).await
 }
 
-/// Signs out: the session ends on the server, the cookie in the browser.
-#[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in", responses((status = 204)))]
+/// Another password of one's own.
+#[derive(Deserialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+struct PasswordChangeBody {
+    /// The present one.
+    current: String,
+    /// The new one: long enough, and none that is tried first.
+    password: String,
+}
+
+/// Changes one's own password: all other sessions end, and this one begins anew.
+#[utoipa::path(post, path = "/api/auth/password", tag = "sign-in", request_body = PasswordChangeBody,
+    responses((status = 200, body = Me), (status = 409), (status = 422), (status = 429)))]
+async fn change_password(
+    caller: Caller,
+    State(api): State<IdentityApi>,
+    headers: HeaderMap,
+    arrival: Arriving,
+    Body(body): Body<PasswordChangeBody>,
+) -> Result<Response, Failure> {
+    super::second_factor::api::own(&caller, &headers)?;
+    let change = PasswordChange { current: body.current, password: body.password };
+    let begun = api.identity.change_password(caller.principal, change, arrival.0).await?;
+    signed_in(&api, begun, StatusCode::OK).await
+}
+
+/// Where to sign out as well.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SignedOut {
+    /// The browser goes there to end the session at the provider; that comes back to the sign-in page.
+    end_session_url: String,
+}
+
+/// Signs out: the session ends on the server, the cookie in the browser. Whoever signed in with a provider is told
+/// where the session there ends.
+#[utoipa::path(post, path = "/api/auth/logout", tag = "sign-in",
+    responses((status = 200, body = SignedOut), (status = 204)))]
 async fn logout(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) -> Result<Response, Failure> {
+    let mut elsewhere = None;
     if let Some(secret) = session_cookie(&headers, api.secure) {
+        if let (Some(oidc), Some(session)) = (&api.oidc, api.identity.session(&secret).await?) {
+            elsewhere = oidc.sign_out_url(&session).await;
+        }
         api.identity.sign_out(caller.principal, &secret).await?;
     }
-    let mut response = StatusCode::NO_CONTENT.into_response();
+    let mut response = match elsewhere {
+        Some(url) => Json(SignedOut { end_session_url: url.into() }).into_response(),
+        None => StatusCode::NO_CONTENT.into_response(),
+    };
     set_cookie(&mut response, &api, "", 0);
     Ok(response)
 }
@@ -156,6 +215,8 @@ struct Me {
     csrf_token: String,
     /// When the session ends unless it is used; absent for tokens.
     expires_at: Option<Timestamp>,
+    /// Whether they have to set up a second factor before anything else.
+    second_factor_missing: bool,
 }
 
 /// The person who is signed in.
@@ -183,15 +244,26 @@ async fn me(caller: Caller, State(api): State<IdentityApi>, headers: HeaderMap) 
 async fn me_of(api: &IdentityApi, principal: &Principal, session: Option<&Session>) -> Result<Me, Problem> {
     let not_a_person = || Problem::Forbidden("Only people have a profile.".to_owned());
     let id = principal.person.clone().ok_or_else(not_a_person)?;
-    let person = api.identity.store.read(move |tx| super::people::store::get_person(tx, &id)).await?;
+    let account_id = principal.account.clone().ok_or_else(not_a_person)?;
+    let (account, by_password) = (account_id.clone(), session.is_some_and(|s| s.method == Method::Password));
+    let (person, missing) = api
+        .identity
+        .store
+        .read(move |tx| {
+            let account = account_store::get_account(tx, &account)?;
+            let missing = by_password && super::second_factor::ops::is_missing(tx, &account)?;
+            Ok((super::people::store::get_person(tx, &id)?, missing))
+        })
+        .await?;
     let permissions = Permission::ALL.iter().filter(|p| principal.can(**p)).map(|p| p.as_str().to_owned());
     Ok(Me {
         person: MyPerson { id: person.id, display_name: person.display_name, email: person.email },
-        account_id: principal.account.clone().ok_or_else(not_a_person)?,
+        account_id,
         roles: principal.roles.clone(),
         permissions: permissions.collect(),
         csrf_token: session.map(|s| s.csrf.clone()).unwrap_or_default(),
         expires_at: session.map(Session::expires_at),
+        second_factor_missing: missing,
     })
 }
 
@@ -202,7 +274,7 @@ async fn signed_in(api: &IdentityApi, begun: Begun, status: StatusCode) -> Resul
     Ok(response)
 }
 
-fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: u64) {
+pub(super) fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: u64) {
     let (name, secure) = if api.secure { (SECURE_COOKIE, "; Secure") } else { (COOKIE, "") };
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax; Max-Age={max_age}{secure}");
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
@@ -210,58 +282,7 @@ fn set_cookie(response: &mut Response, api: &IdentityApi, value: &str, max_age: 
     }
 }
 
-/// A signed-in browser.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase")]
-struct SessionInfo {
-    /// The id.
-    id: SessionId,
-    /// Where it began.
-    address: Option<String>,
-    /// When it began.
-    created_at: Timestamp,
-    /// When it was last seen, to the minute.
-    last_seen_at: Timestamp,
-    /// When it ends unless it is used.
-    expires_at: Timestamp,
-}
-
-/// One's own sessions.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-struct SessionList {
-    /// Oldest first.
-    items: Vec<SessionInfo>,
-}
-
-/// One's own sessions.
-#[utoipa::path(get, path = "/api/auth/sessions", tag = "sign-in", responses((status = 200, body = SessionList)))]
-async fn list_sessions(caller: Caller, State(api): State<IdentityApi>) -> Result<Json<SessionList>, Failure> {
-    let account = own_account(&caller)?;
-    let rows = api.identity.sessions.list(account).await?;
-    let now = api.identity.clock.now();
-    let items = rows.into_iter().filter(|s| !s.is_over(now)).map(|s| SessionInfo {
-        expires_at: s.expires_at(),
-        id: s.id,
-        address: s.address,
-        created_at: s.created_at,
-        last_seen_at: s.last_seen_at,
-    });
-    Ok(Json(SessionList { items: items.collect() }))
-}
-
-/// Ends one of one's own sessions.
-#[utoipa::path(delete, path = "/api/auth/sessions/{id}", tag = "sign-in", params(("id" = SessionId, Path)),
-    responses((status = 204), (status = 404)))]
-async fn end_session(
-    caller: Caller,
-    State(api): State<IdentityApi>,
-    IdPath(id): IdPath<SessionId>,
-) -> Result<StatusCode, Failure> {
-    let gone = api.identity.end(caller.principal, id.clone()).await?;
-    if gone { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::missing("session", id).into()) }
-}
-
-fn own_account(caller: &Caller) -> Result<AccountId, Problem> {
+pub(super) fn own_account(caller: &Caller) -> Result<AccountId, Problem> {
     caller.principal.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))
 }
 

@@ -17,7 +17,10 @@ pub mod accounts;
 pub mod api;
 pub mod groups;
 pub mod leavers;
+pub mod oidc;
 pub mod people;
+pub mod policy;
+pub mod second_factor;
 pub mod sessions;
 pub mod setup;
 #[cfg(test)]

@@ -7,7 +7,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::accounts::{self, Account, password};
 use super::people::{self, NewPerson};
-use super::sessions::ops::{Arrival, Begun, Identity, new_secret};
+use super::sessions::ops::{Arrival, Begun, Identity, Proof, new_secret};
 use crate::base::access::{Principal, SystemRole};
 use crate::base::problem::Problem;
 
@@ -81,12 +81,12 @@ impl Setup {
             attributes: json!({}),
         };
         let mut faults = new.faults();
-        faults.extend(password::faults("password", &first.password, &first.email));
+        faults.extend(password::faults("password", &first.password, &first.email, password::MIN_CHARS));
         Problem::from_fields(faults)?;
         let hash = self.identity.passwords.hash(first.password).await?;
         let account = self.identity.store.write(move |tx| first_admin(tx, &new, &hash)).await?;
         self.forget().await;
-        self.identity.begin(account, arrival).await
+        self.identity.begin(account, arrival, Proof::default()).await
     }
 
     /// Removes the token. One that stays behind opens nothing any more: an account exists.

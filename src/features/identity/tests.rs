@@ -78,12 +78,14 @@ async fn fixture_with(worker: Check, body_time: Duration) -> Fixture {
         ids: Arc::new(SystemIds),
         session_key: SessionKey::new("the key of the tests"),
         passwords: Passwords::default(),
+        secrets: crate::platform::secrets::SecretBox::new("tests", &[7; 32], None),
+        throttle: Arc::default(),
     };
     let setup = Setup::new(identity.clone(), dir.path().join("setup-token"));
     let stopping = CancellationToken::new();
     let probe: Probe = Arc::new(move || worker.clone());
     let routes = OpenApiRouter::new()
-        .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false }))
+        .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false, oidc: None }))
         .merge(people::api::routes(people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
             checks: Checks::new(store.clone(), Watch { schedule: crate::base::cron::Schedule::utc("0 */6 * * *").unwrap(), places: Vec::new() }, Backing::Embedded(sessions.clone()), vec![("worker", probe)]),

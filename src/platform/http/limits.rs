@@ -9,6 +9,12 @@ use std::sync::{Mutex, PoisonError};
 use crate::base::clock::SharedClock;
 use crate::base::problem::Problem;
 
+/// Where somebody proves who they are: no guess is made faster than by the limit, and a session that is there
+/// already counts for nothing.
+pub fn is_sign_in(path: &str) -> bool {
+    matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/auth/oidc/")
+}
+
 /// Buckets that are kept; the fullest are forgotten first, which costs nobody anything.
 const MAX_BUCKETS: usize = 50_000;
 
@@ -56,7 +62,7 @@ impl Limits {
     /// Takes one token for this request, or says when there will be one.
     pub fn check(&self, path: &str, account: Option<&str>, address: Option<IpAddr>) -> Result<(), Problem> {
         let from = address.map(|a| a.to_string()).unwrap_or_default();
-        if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") {
+        if is_sign_in(path) || path.starts_with("/api/links/") {
             self.take(Kind::SignIn, &from, self.rates.sign_in)?;
         } else if path.starts_with("/api/hooks/") {
             self.take(Kind::Hooks, &from, self.rates.hooks)?;

@@ -13,7 +13,7 @@ use futures::FutureExt as _;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument as _;
 
-use super::limits::Limits;
+use super::limits::{Limits, is_sign_in};
 use super::reply::{Failure, Unsent, problem_response, problem_response_as};
 use super::listener::Unread;
 use super::local::LocalPeer;
@@ -192,7 +192,7 @@ async fn authenticate(State(frame): State<Frame>, mut request: Request, next: Ne
     }
     let mut credentials = credentials(&request, address, frame.secure);
     let signs = path.starts_with("/api/hooks/");
-    if matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/links/") || signs {
+    if is_sign_in(path) || path.starts_with("/api/links/") || signs {
         // Whoever signs in anew, follows a link or signs a hook needs nothing of the session before.
         credentials.session = None;
     }
@@ -245,13 +245,18 @@ fn credentials(request: &Request, address: Option<IpAddr>, secure: bool) -> Cred
         csrf: text("x-csrf-token"),
         unsafe_method: !matches!(*request.method(), Method::GET | Method::HEAD | Method::OPTIONS),
         address: address.map(|a| a.to_string()),
+        about_sign_in: request.uri().path().starts_with("/api/auth/"),
     }
 }
 
 /// The value of the session cookie. Over HTTPS only the name with the `__Host-` prefix counts: the
 /// other one could have been set by a neighbouring host.
 pub fn session_cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
-    let name = if secure { SECURE_COOKIE } else { COOKIE };
+    cookie(headers, if secure { SECURE_COOKIE } else { COOKIE })
+}
+
+/// The value of the cookie with this name.
+pub fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     headers.get_all(header::COOKIE).iter().filter_map(|v| v.to_str().ok()).find_map(|line| {
         line.split(';').find_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;

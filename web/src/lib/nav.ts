@@ -62,6 +62,7 @@ export const NAV: NavGroup[] = [
     label: 'Admin',
     items: [
       { label: 'Security Settings', path: '/settings/security', icon: 'security', needs: ['settings:read'] },
+      { label: 'Sign-in', path: '/settings/sign-in', icon: 'signin', needs: ['settings:read'] },
       { label: 'E-mail', path: '/settings/mail', icon: 'mail', needs: ['settings:read'] },
       { label: 'Provisioning', path: '/settings/provisioning', icon: 'provisioning', needs: ['account:read'] },
       { label: 'Logging', path: '/settings/logging', icon: 'logging', needs: ['settings:read'] },

@@ -11,6 +11,7 @@ import type {
   AuditKey,
   AuditProof,
   BreakGlass,
+  BrowserSession,
   BulkAction,
   BulkProgress,
   Checkpoint,
@@ -54,8 +55,10 @@ import type {
   RunStep,
   Schedule,
   ScimToken,
+  SecondFactor,
   ServerClock,
   Setting,
+  SignInSettings,
   StillPresent,
   SystemInfo,
   Task,
@@ -224,6 +227,10 @@ export const queries = {
       reconciliationMaxRemovals: Setting<number>;
       expiryReminderDays: Setting<number[]>;
     }>('/api/settings/security'),
+  secondFactor: () => one<SecondFactor>('/api/auth/second-factor'),
+  sessions: () => one<{ items: BrowserSession[] }>('/api/auth/sessions'),
+  accountSessions: (key: string) => one<{ items: BrowserSession[] }>(`/api/accounts/${id(key)}/sessions`),
+  signInSettings: () => one<SignInSettings>('/api/settings/sign-in'),
   loggingSettings: () => one<{ retentionDays: Setting<number>; level: Setting<string> }>('/api/settings/logging'),
   logPurge: (olderThanDays: number) => ({
     queryKey: ['/api/logs/purge-preview', olderThanDays] as const,

@@ -39,8 +39,23 @@ class Session {
     }
   }
 
-  async signIn(email: string, password: string): Promise<void> {
-    const me = await api.post<Me>('/api/auth/login', { email, password }, { silent401: true });
+  async signIn(email: string, password: string, code?: string): Promise<void> {
+    const body = code ? { email, password, code } : { email, password };
+    this.#again(await api.post<Me>('/api/auth/login', body, { silent401: true }));
+  }
+
+  /** Another password: the other sessions end, and this one has new secrets. */
+  async changePassword(current: string, password: string): Promise<void> {
+    this.#enter(await api.post<Me>('/api/auth/password', { current, password }));
+  }
+
+  /** Somebody may have signed in in another window. */
+  async look(): Promise<void> {
+    const me = await api.get<Me>('/api/auth/me', { silent401: true }).catch(() => null);
+    if (me && this.ended) this.#again(me);
+  }
+
+  #again(me: Me): void {
     const before = this.me;
     if (this.ended && before && before.accountId !== me.accountId) {
       // Another person must not inherit what the first one had open.
@@ -61,12 +76,16 @@ class Session {
   }
 
   async signOut(): Promise<void> {
+    let elsewhere: string | undefined;
     try {
-      await api.post('/api/auth/logout', {}, { silent401: true });
+      const answer = await api.post<{ endSessionUrl: string } | undefined>('/api/auth/logout', {}, { silent401: true });
+      elsewhere = answer?.endSessionUrl;
     } catch (error) {
       if (asProblem(error).status !== 401) throw error;
     }
     this.leave();
+    // The session at the provider ends there, and the provider sends the browser back.
+    if (elsewhere) window.location.assign(elsewhere);
   }
 
   leave(): void {

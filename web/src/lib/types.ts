@@ -28,6 +28,8 @@ export interface Me {
   permissions: string[];
   csrfToken: string;
   expiresAt: Instant;
+  /** Until they have set one up, nothing else is answered. */
+  secondFactorMissing?: boolean;
 }
 
 export interface FieldFault {
@@ -533,6 +535,42 @@ export interface StillPresent {
   account: string | null;
   since: Instant;
   lastError: string | null;
+}
+
+/** A group of the provider and the system role of its members; `*` is everybody. */
+export interface RoleOfGroup {
+  group: string;
+  role: SystemRole;
+}
+
+/** Admin > Sign-in. */
+export interface SignInSettings {
+  provider: { name: string; issuer: string; redirectUri: string; afterSignOut: string } | null;
+  createPeople: Setting<boolean>;
+  matchByMail: Setting<boolean>;
+  groupsClaim: Setting<string>;
+  roleMapping: Setting<RoleOfGroup[]>;
+  secondFactor: Setting<'nobody' | 'administrators' | 'everybody'>;
+  passwordMinLength: Setting<number>;
+}
+
+/** One's own second factor. */
+export interface SecondFactor {
+  confirmedAt: Instant | null;
+  recoveryCodesLeft: number;
+  required: boolean;
+}
+
+/** A signed-in browser. */
+export interface BrowserSession {
+  id: string;
+  address: string | null;
+  device: string | null;
+  method: 'password' | 'oidc';
+  current: boolean;
+  createdAt: Instant;
+  lastSeenAt: Instant;
+  expiresAt: Instant;
 }
 
 export interface Setting<T> {

@@ -16,6 +16,7 @@ use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::people::{self, NewPerson};
+use crate::features::identity::policy;
 use crate::features::identity::sessions::ops::{Identity, new_secret};
 use crate::platform::http::{Allowed, Body, Failure, IdPath, Params, Routes};
 
@@ -51,6 +52,8 @@ struct AccountInfo {
     active: bool,
     /// System roles.
     roles: Vec<SystemRole>,
+    /// Whether a code is asked for after the password.
+    second_factor: bool,
     /// The password that was made, once, in the answer that makes the account.
     #[serde(skip_serializing_if = "Option::is_none")]
     password: Option<String>,
@@ -58,7 +61,7 @@ struct AccountInfo {
 
 impl From<Account> for AccountInfo {
     fn from(a: Account) -> Self {
-        Self { id: a.id, person_id: a.person_id, email: a.email, active: a.active, roles: a.roles, password: None }
+        Self { id: a.id, person_id: a.person_id, email: a.email, active: a.active, roles: a.roles, second_factor: a.second_factor, password: None }
     }
 }
 
@@ -210,7 +213,8 @@ async fn reset_password(
 }
 
 async fn hashed(api: &AccountsApi, password: String, email: &str) -> Result<String, Problem> {
-    Problem::from_fields(password::faults("password", &password, email))?;
+    let least = api.identity.store.read(policy::ops::password_length).await?.value;
+    Problem::from_fields(password::faults("password", &password, email, least))?;
     api.identity.passwords.hash(password).await
 }
 

@@ -1,6 +1,7 @@
 //! Accounts: how a person signs in, with which system roles, and API tokens.
 
 pub mod api;
+pub mod common;
 pub mod ops;
 pub mod password;
 pub mod store;
@@ -23,4 +24,6 @@ pub struct Account {
     pub epoch: i64,
     /// System roles.
     pub roles: Vec<SystemRole>,
+    /// Whether a code is asked for after the password.
+    pub second_factor: bool,
 }

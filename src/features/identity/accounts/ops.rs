@@ -44,6 +44,7 @@ pub fn create_account(
         active: true,
         epoch: 1,
         roles: roles.to_vec(),
+        second_factor: false,
     };
     store::insert_account(tx, &account, password_hash.as_deref())?;
     record(tx, by, "account.created", &account, json!({ "email": email, "roles": roles, "active": true }))?;
@@ -95,6 +96,21 @@ pub fn reset_password(tx: &Tx<'_>, by: &Principal, email: &str, hash: &str) -> R
     let account = get_by_email(tx, email)?;
     store::set_password(tx, &account.id, hash)?;
     record(tx, by, "account.password_reset", &account, json!({ "epoch": account.epoch + 1 }))
+}
+
+/// Somebody gives their own account another password; its sessions end.
+pub fn change_password(tx: &Tx<'_>, by: &Principal, id: &AccountId, hash: &str) -> Result<Account, Problem> {
+    store::set_password(tx, id, hash)?;
+    let account = store::get_account(tx, id)?;
+    record(tx, by, "account.password_changed", &account, json!({ "epoch": account.epoch }))?;
+    Ok(account)
+}
+
+/// Ends all sessions of an account.
+pub fn end_sessions(tx: &Tx<'_>, by: &Principal, id: &AccountId) -> Result<(), Problem> {
+    let account = store::get_account(tx, id)?;
+    store::end_sessions(tx, id)?;
+    record(tx, by, "account.sessions_ended", &account, json!({ "epoch": account.epoch + 1 }))
 }
 
 fn get_by_email(tx: &Tx<'_>, email: &str) -> Result<Account, Problem> {

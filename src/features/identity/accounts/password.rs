@@ -10,10 +10,11 @@ use argon2::password_hash::{PasswordHasher, PasswordVerifier};
 use argon2::{Algorithm, Argon2, Params, Version};
 use tokio::sync::Semaphore;
 
+use super::common::why_common;
 use crate::base::problem::{FieldError, Problem};
 
-/// The fewest characters of a password.
-pub const MIN_CHARS: usize = 12;
+/// The fewest characters of a password, unless a setting asks for more.
+pub const MIN_CHARS: u32 = 12;
 /// The most bytes of a password; more is a way to waste time.
 const MAX_BYTES: usize = 1024;
 
@@ -69,15 +70,19 @@ fn argon2() -> Result<Argon2<'static>, Problem> {
     Ok(Argon2::new(Algorithm::Argon2id, Version::V0x13, params))
 }
 
-/// The faults of a new password.
-pub fn faults(field: &str, password: &str, email: &str) -> Vec<FieldError> {
+/// The faults of a new password of at least `least` characters.
+pub fn faults(field: &str, password: &str, email: &str, least: u32) -> Vec<FieldError> {
     let chars = password.chars().count();
-    let message = if chars < MIN_CHARS {
-        format!("has {chars} characters; expected at least {MIN_CHARS}")
+    let local = email.split('@').next().unwrap_or_default().to_lowercase();
+    let core = password.trim_matches(|c: char| !c.is_alphabetic()).to_lowercase();
+    let message = if chars < least as usize {
+        format!("has {chars} characters; expected at least {least}")
     } else if password.len() > MAX_BYTES {
         format!("expected at most {MAX_BYTES} bytes")
-    } else if password.eq_ignore_ascii_case(email) {
+    } else if password.eq_ignore_ascii_case(email) || (!local.is_empty() && core == local) {
         "expected something else than the address".to_owned()
+    } else if let Some(why) = why_common(password) {
+        format!("{why}; expected something else, such as a few words that have nothing to do with each other")
     } else if password.chars().collect::<std::collections::BTreeSet<_>>().len() < 4 {
         "expected more than three different characters".to_owned()
     } else {
@@ -102,9 +107,18 @@ mod tests {
     }
 
     #[test]
-    fn short_and_monotonous_passwords_are_refused() {
-        assert!(!faults("password", "elevenchars", "a@b.c").is_empty());
-        assert!(!faults("password", "aaaaaaaaaaaaaaaa", "a@b.c").is_empty());
-        assert!(faults("password", "twelve chars!", "a@b.c").is_empty());
+    fn short_monotonous_and_common_passwords_are_refused() {
+        for (bad, word) in [
+            ("elevenchars", "at least 12"),
+            ("xyxyxyxyxyxyxyxyx", "three different"),
+            ("Password2026!", "tried first"),
+            ("lovelace.a@b.example", "the address"),
+            ("Lovelace.A-2026", "the address"),
+        ] {
+            let faults = faults("password", bad, "lovelace.a@b.example", 12);
+            assert!(faults.first().is_some_and(|f| f.message.contains(word)), "{bad}: {faults:?}");
+        }
+        assert!(faults("password", "twelve chars!", "a@b.c", 12).is_empty());
+        assert!(!faults("password", "twelve chars!", "a@b.c", 14).is_empty());
     }
 }

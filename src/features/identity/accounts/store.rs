@@ -9,7 +9,11 @@ use crate::params;
 use crate::platform::store::{Json, Tx, Value};
 
 fn find(tx: &Tx<'_>, column: &str, value: Value) -> Result<Option<Account>, Problem> {
-    let sql = format!("SELECT id, person_id, email, active, epoch FROM account WHERE {column} = ?1");
+    let sql = format!(
+        "SELECT id, person_id, email, active, epoch,
+                EXISTS (SELECT 1 FROM second_factor f WHERE f.account_id = account.id AND f.confirmed_at IS NOT NULL) AS second_factor
+         FROM account WHERE {column} = ?1"
+    );
     let found = tx.query_opt(&sql, &[value], |r| {
         Ok(Account {
             id: r.get("id")?,
@@ -18,6 +22,7 @@ fn find(tx: &Tx<'_>, column: &str, value: Value) -> Result<Option<Account>, Prob
             active: r.get("active")?,
             epoch: r.get("epoch")?,
             roles: Vec::new(),
+            second_factor: r.get("second_factor")?,
         })
     })?;
     let Some(mut account) = found else { return Ok(None) };
@@ -125,6 +130,12 @@ pub fn insert_account(tx: &Tx<'_>, account: &Account, hash: Option<&str>) -> Res
 /// Switches an account off or on; its sessions end.
 pub fn set_active(tx: &Tx<'_>, id: &AccountId, active: bool) -> Result<(), Problem> {
     tx.execute("UPDATE account SET active = ?2, epoch = epoch + 1 WHERE id = ?1", params![id, active])?;
+    Ok(())
+}
+
+/// Ends the sessions of an account.
+pub fn end_sessions(tx: &Tx<'_>, id: &AccountId) -> Result<(), Problem> {
+    tx.execute("UPDATE account SET epoch = epoch + 1 WHERE id = ?1", params![id])?;
     Ok(())
 }
 

@@ -5,12 +5,16 @@
 //!   epoch.
 //! - `last_seen` is written at most once a minute.
 
+pub mod api;
 pub mod ops;
 pub mod place;
 pub mod redis;
 pub mod store;
+pub mod throttle;
 
 use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::base::id::{AccountId, SessionId};
 use crate::base::time::Timestamp;
@@ -21,6 +25,32 @@ pub const IDLE: Duration = Duration::from_secs(30 * 60);
 pub const ABSOLUTE: Duration = Duration::from_secs(24 * 3600);
 /// `last_seen` is not written more often.
 pub const TOUCH: Duration = Duration::from_secs(60);
+
+/// How somebody proved who they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// By the password of a local account.
+    #[default]
+    Password,
+    /// The OpenID provider says so.
+    Oidc,
+}
+
+impl Method {
+    /// The name in the database and in the audit log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Password => "password",
+            Self::Oidc => "oidc",
+        }
+    }
+
+    /// The method with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Password, Self::Oidc].into_iter().find(|m| m.as_str() == text)
+    }
+}
 
 /// A signed-in browser.
 #[derive(Debug, Clone)]
@@ -35,6 +65,12 @@ pub struct Session {
     pub csrf: String,
     /// Where it began.
     pub address: Option<String>,
+    /// What the browser called itself, cut.
+    pub device: Option<String>,
+    /// How it began.
+    pub method: Method,
+    /// The provider's ID token, sealed: it is wanted back at the sign-out.
+    pub id_token: Option<Vec<u8>>,
     /// When it began.
     pub created_at: Timestamp,
     /// When it was last seen, to the minute.
@@ -66,6 +102,9 @@ mod tests {
             epoch: 1,
             csrf: String::new(),
             address: None,
+            device: None,
+            method: Method::Password,
+            id_token: None,
             created_at: at(0),
             last_seen_at: at(last),
         };

@@ -9,16 +9,19 @@ use subtle::ConstantTimeEq as _;
 use zeroize::Zeroizing;
 
 use super::place::SharedSessions;
-use super::{Session, TOUCH};
+use super::throttle::{Guess, Throttle};
+use super::{Method, Session, TOUCH};
 use crate::base::access::{ActorKind, AuthFuture, Authenticate, Credentials, Principal};
 use crate::base::clock::SharedClock;
-use crate::base::id::{Ids, RequestId, SessionId, SharedIds, TypedId};
+use crate::base::id::{AccountId, Ids, RequestId, SessionId, SharedIds, TypedId};
 use crate::base::problem::Problem;
+use crate::config::Secret;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::ops::{TOKEN_PREFIX, token_hash};
 use crate::features::identity::accounts::password::Passwords;
 use crate::features::identity::accounts::{self, Account};
-use crate::features::identity::people;
+use crate::features::identity::{people, policy, second_factor};
+use crate::platform::secrets::{Place, SecretBox};
 use crate::platform::store::{Store, Tx};
 
 /// Knows who is signed in.
@@ -36,6 +39,10 @@ pub struct Identity {
     pub session_key: SessionKey,
     /// Hashes passwords.
     pub passwords: Passwords,
+    /// What second factors are sealed with.
+    pub secrets: SecretBox,
+    /// How fast guesses are made.
+    pub throttle: Arc<Throttle>,
 }
 
 /// `SESSION_SECRET`: sessions are found only with the secret they were made under.
@@ -51,10 +58,21 @@ impl SessionKey {
     /// Under what a session is kept: HMAC-SHA-256 of its cookie. Without the key nobody can tell
     /// whether a cookie belongs to a row, and under another key no row is found.
     fn hash(&self, cookie: &str) -> [u8; 32] {
+        self.derive("session", cookie)
+    }
+
+    /// What follows from `text` for one purpose, and from nothing else without the key.
+    pub fn derive(&self, purpose: &str, text: &str) -> [u8; 32] {
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("HMAC takes a key of any length");
-        mac.update(b"session\n");
-        mac.update(cookie.as_bytes());
+        mac.update(purpose.as_bytes());
+        mac.update(b"\n");
+        mac.update(text.as_bytes());
         mac.finalize().into_bytes().into()
+    }
+
+    /// What secrets of sessions are sealed with: they end with the key, as the sessions do.
+    fn sealing(&self) -> SecretBox {
+        SecretBox::new("sessions", &self.derive("sealing", ""), None)
     }
 }
 
@@ -71,6 +89,37 @@ pub struct Arrival {
     pub address: Option<String>,
     /// Which one it was.
     pub request_id: Option<RequestId>,
+    /// What the browser calls itself.
+    pub device: Option<String>,
+}
+
+/// What somebody types to sign in.
+#[derive(Clone)]
+pub struct Given {
+    /// The address.
+    pub email: String,
+    /// The password.
+    pub password: String,
+    /// Of the second factor, once it was asked for.
+    pub code: Option<String>,
+}
+
+/// Another password of one's own.
+#[derive(Clone)]
+pub struct PasswordChange {
+    /// The present one.
+    pub current: String,
+    /// The new one.
+    pub password: String,
+}
+
+/// How somebody proved who they are.
+#[derive(Debug, Clone, Default)]
+pub struct Proof {
+    /// By which way.
+    pub method: Method,
+    /// What the provider signed.
+    pub id_token: Option<Secret>,
 }
 
 /// A session that has just begun, with the secret its cookie holds.
@@ -90,8 +139,12 @@ pub fn new_secret(ids: &dyn Ids) -> String {
 }
 
 impl Identity {
-    /// Checks address and password and begins a session.
-    pub async fn sign_in(&self, email: String, password: String, from: Arrival) -> Result<Begun, Problem> {
+    /// Checks address, password and second factor, and begins a session. Whether a code is needed is told to nobody
+    /// without the password.
+    pub async fn sign_in(&self, given: Given, from: Arrival) -> Result<Begun, Problem> {
+        let Given { email, password, code } = given;
+        let guess = Guess::password(&email, from.address.as_deref());
+        self.throttle.begin(guess.clone(), self.clock.now())?;
         let wanted = email.clone();
         let known = self
             .store
@@ -112,21 +165,94 @@ impl Identity {
             tracing::warn!(address, account, "a sign-in was refused");
             return Err(Problem::Unauthenticated("The address or the password is wrong.".to_owned()));
         };
-        self.begin(account, from).await
+        self.throttle.forget(&guess);
+        self.check_second_factor(&account, code, &from).await?;
+        self.begin(account, from, Proof::default()).await
+    }
+
+    async fn check_second_factor(&self, account: &Account, code: Option<String>, from: &Arrival) -> Result<(), Problem> {
+        if !account.second_factor {
+            return Ok(());
+        }
+        let code = code.filter(|code| !code.trim().is_empty()).ok_or_else(|| {
+            Problem::field("code", "is needed: six digits of your authenticator app, or a recovery code")
+        })?;
+        let guesses = self.begin_code(&account.id, from).await?;
+        let (account, arrival, secrets) = (account.clone(), from.clone(), self.secrets.clone());
+        let id = account.id.clone();
+        let checked = self.store.write(move |tx| {
+            let mut by = principal_of(tx, &account)?;
+            by.address.clone_from(&arrival.address);
+            by.request_id.clone_from(&arrival.request_id);
+            second_factor::ops::check(tx, &by, &account.id, &code, &secrets)
+        });
+        let checked = checked.await;
+        match &checked {
+            Ok(()) => guesses.iter().for_each(|guess| self.throttle.forget(guess)),
+            Err(_) => {
+                let address = from.address.as_deref().unwrap_or("unknown");
+                tracing::warn!(address, account = %id, "a sign-in was refused: the code of the second factor is wrong");
+            }
+        }
+        checked
+    }
+
+    /// Counts a guess at a code. Whoever guesses has the password, so the account is guarded as a whole as well; but
+    /// not where it is signed in, so that nobody is kept out where they are.
+    async fn begin_code(&self, account: &AccountId, from: &Arrival) -> Result<Vec<Guess>, Problem> {
+        let (now, address) = (self.clock.now(), from.address.as_deref());
+        let mut guesses = vec![Guess::code(&account.to_string(), address)];
+        let here = |s: &Session| s.address.as_deref() == address;
+        if !self.list(account.clone()).await?.iter().any(here) {
+            guesses.push(Guess::AnyCode(account.to_string()));
+        }
+        for guess in &guesses {
+            self.throttle.begin(guess.clone(), now)?;
+        }
+        Ok(guesses)
+    }
+
+    /// Gives somebody another password who knows the present one; their other sessions end, and this one begins anew.
+    pub async fn change_password(&self, by: Principal, change: PasswordChange, from: Arrival) -> Result<Begun, Problem> {
+        let id = by.account.clone().ok_or_else(|| Problem::Forbidden("Only accounts have this.".to_owned()))?;
+        let known = self.store.read(move |tx| {
+            let account = accounts::store::get_account(tx, &id)?;
+            let hash = accounts::store::password_hash(tx, &account.id)?;
+            Ok((account, hash, policy::ops::password_length(tx)?.value))
+        });
+        let (account, hash, least) = known.await?;
+        if hash.is_none() {
+            return Err(Problem::Conflict("You sign in with the provider and have no password here.".to_owned()));
+        }
+        let guess = Guess::password(&account.email, from.address.as_deref());
+        self.throttle.begin(guess.clone(), self.clock.now())?;
+        if !self.passwords.verify(change.current, hash).await? {
+            return Err(Problem::field("current", "is not your present password"));
+        }
+        self.throttle.forget(&guess);
+        Problem::from_fields(accounts::password::faults("password", &change.password, &account.email, least))?;
+        let hash = self.passwords.hash(change.password).await?;
+        let changed = self.store.write(move |tx| accounts::ops::change_password(tx, &by, &account.id, &hash));
+        self.begin(changed.await?, from, Proof::default()).await
     }
 
     /// Begins a session for an account that has proved itself.
-    pub async fn begin(&self, account: Account, arrival: Arrival) -> Result<Begun, Problem> {
+    pub async fn begin(&self, account: Account, arrival: Arrival, proof: Proof) -> Result<Begun, Problem> {
         let secret = new_secret(self.ids.as_ref());
         let csrf = new_secret(self.ids.as_ref());
         let hash = self.session_key.hash(&secret);
         let now = self.clock.now();
+        let id = SessionId::generate(now, self.ids.as_ref());
+        let id_token = proof.id_token.map(|token| self.seal(&id, &token)).transpose()?;
         let session = Session {
-            id: SessionId::generate(now, self.ids.as_ref()),
+            id,
             account_id: account.id.clone(),
             epoch: account.epoch,
             csrf,
             address: arrival.address.clone(),
+            device: arrival.device.clone(),
+            method: proof.method,
+            id_token,
             created_at: now,
             last_seen_at: now,
         };
@@ -138,11 +264,22 @@ impl Identity {
                 let mut principal = principal_of(tx, &account)?;
                 principal.address.clone_from(&arrival.address);
                 principal.request_id.clone_from(&arrival.request_id);
-                record(tx, &principal, "session.started", json!({ "method": "password", "session": began }))?;
+                record(tx, &principal, "session.started", json!({ "method": proof.method, "session": began }))?;
                 Ok(principal)
             })
             .await?;
         Ok(Begun { secret, session, principal })
+    }
+
+    fn seal(&self, id: &SessionId, token: &Secret) -> Result<Vec<u8>, Problem> {
+        let [nonce @ .., _, _, _, _] = self.ids.next_random().to_be_bytes();
+        self.session_key.sealing().seal(place_of_token(id), token.expose().as_bytes(), nonce)
+    }
+
+    /// The ID token that a session began with, if it did.
+    pub fn id_token(&self, session: &Session) -> Option<Secret> {
+        let opened = self.session_key.sealing().open(place_of_token(&session.id), session.id_token.as_ref()?).ok()?;
+        std::str::from_utf8(&opened).ok().map(Secret::new)
     }
 
     /// Ends the session behind a cookie.
@@ -166,6 +303,15 @@ impl Identity {
         Ok(true)
     }
 
+    /// The sessions of an account that can be used, oldest first.
+    pub async fn list(&self, account: AccountId) -> Result<Vec<Session>, Problem> {
+        let wanted = account.clone();
+        let account_now = self.store.read(move |tx| accounts::store::get_account(tx, &wanted)).await?;
+        let now = self.clock.now();
+        let all = self.sessions.list(account).await?;
+        Ok(all.into_iter().filter(|s| account_now.active && s.epoch == account_now.epoch && !s.is_over(now)).collect())
+    }
+
     /// The session behind a cookie, unless it is over.
     pub async fn session(&self, secret: &str) -> Result<Option<Session>, Problem> {
         let found = self.sessions.find(self.session_key.hash(secret)).await?;
@@ -175,8 +321,13 @@ impl Identity {
     async fn by_session(&self, secret: &str, credentials: &Credentials) -> Result<Option<Principal>, Problem> {
         let Some(session) = self.session(secret).await? else { return Ok(None) };
         let wanted = session.account_id.clone();
-        let account = self.store.read_first(move |tx| with_principal(tx, &wanted)).await?;
-        let Some((account, principal, now)) = account else { return Ok(None) };
+        let by_password = session.method == Method::Password;
+        let account = self.store.read_first(move |tx| {
+            let Some(found) = with_principal(tx, &wanted)? else { return Ok(None) };
+            let limited = by_password && second_factor::ops::is_missing(tx, &found.0)?;
+            Ok(Some((found, limited)))
+        });
+        let Some(((account, mut principal, now), limited)) = account.await? else { return Ok(None) };
         if !account.active || account.epoch != session.epoch {
             return Ok(None);
         }
@@ -187,6 +338,15 @@ impl Identity {
                     "The X-CSRF-Token header is missing or wrong. Reload the page and try again.".to_owned(),
                 ));
             }
+        }
+        if limited {
+            if !credentials.about_sign_in {
+                return Err(Problem::Forbidden(
+                    "Set up a second factor first, see POST /api/auth/second-factor. An administrator decided that you need one.".to_owned(),
+                ));
+            }
+            principal.scope = Some(Vec::new());
+            principal.may_decide = false;
         }
         if now >= session.last_seen_at.plus(TOUCH) {
             self.sessions.touch(session, self.session_key.hash(secret), now).await?;
@@ -233,6 +393,10 @@ impl Authenticate for Identity {
             }
         })
     }
+}
+
+fn place_of_token(id: &SessionId) -> Place<'_> {
+    Place { table: "session", row: id.as_str(), column: "id_token" }
 }
 
 /// The account with its principal and the instant.

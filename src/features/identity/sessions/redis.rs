@@ -9,7 +9,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::place::{PlaceFuture, SecretHash, SessionPlace};
-use super::{ABSOLUTE, Session};
+use super::{ABSOLUTE, Method, Session};
 use crate::base::id::{AccountId, SessionId, TypedId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
@@ -30,6 +30,13 @@ struct Stored {
     epoch: i64,
     csrf: String,
     address: Option<String>,
+    #[serde(default)]
+    device: Option<String>,
+    #[serde(default)]
+    method: Method,
+    /// In hexadecimal.
+    #[serde(default)]
+    id_token: Option<String>,
     created_at: i64,
     last_seen_at: i64,
 }
@@ -136,6 +143,9 @@ impl From<&Session> for Stored {
             epoch: s.epoch,
             csrf: s.csrf.clone(),
             address: s.address.clone(),
+            device: s.device.clone(),
+            method: s.method,
+            id_token: s.id_token.as_ref().map(hex::encode),
             created_at: s.created_at.as_millis(),
             last_seen_at: s.last_seen_at.as_millis(),
         }
@@ -150,6 +160,9 @@ impl From<Stored> for Session {
             epoch: s.epoch,
             csrf: s.csrf,
             address: s.address,
+            device: s.device,
+            method: s.method,
+            id_token: s.id_token.and_then(|text| hex::decode(text).ok()),
             created_at: Timestamp::from_millis(s.created_at),
             last_seen_at: Timestamp::from_millis(s.last_seen_at),
         }

@@ -1,13 +1,13 @@
 //! SQL of sessions, in `queue.db`: the part that Redis plays in full-spec mode.
 
-use super::Session;
+use super::{Method, Session};
 use crate::base::id::{AccountId, SessionId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::params;
 use crate::platform::store::{Row, Tx};
 
-const COLUMNS: &str = "id, account_id, epoch, csrf, address, created_at, last_seen_at";
+const COLUMNS: &str = "id, account_id, epoch, csrf, address, device, method, id_token, created_at, last_seen_at";
 
 fn session(r: &Row<'_>) -> Result<Session, Problem> {
     Ok(Session {
@@ -16,6 +16,9 @@ fn session(r: &Row<'_>) -> Result<Session, Problem> {
         epoch: r.get("epoch")?,
         csrf: r.get("csrf")?,
         address: r.get("address")?,
+        device: r.get("device")?,
+        method: Method::parse(&r.get::<String>("method")?).unwrap_or_default(),
+        id_token: r.get("id_token")?,
         created_at: r.get("created_at")?,
         last_seen_at: r.get("last_seen_at")?,
     })
@@ -38,9 +41,22 @@ pub fn list_sessions(tx: &Tx<'_>, account: &AccountId) -> Result<Vec<Session>, P
 /// Stores a new session under its token's hash.
 pub fn insert_session(tx: &Tx<'_>, s: &Session, hash: &[u8]) -> Result<(), Problem> {
     tx.execute(
-        "INSERT INTO session (id, hash, account_id, epoch, csrf, address, created_at, last_seen_at)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        params![s.id, hash, s.account_id, s.epoch, s.csrf, s.address, s.created_at, s.last_seen_at],
+        "INSERT INTO session
+             (id, hash, account_id, epoch, csrf, address, device, method, id_token, created_at, last_seen_at)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+        params![
+            s.id,
+            hash,
+            s.account_id,
+            s.epoch,
+            s.csrf,
+            s.address,
+            s.device,
+            s.method.as_str(),
+            s.id_token.clone(),
+            s.created_at,
+            s.last_seen_at
+        ],
     )?;
     Ok(())
 }

@@ -61,6 +61,7 @@ export interface Account {
   email: string;
   active: boolean;
   roles: SystemRole[];
+  secondFactor: boolean;
 }
 
 export interface Leave {
