@@ -25,6 +25,7 @@ pub const GOES_STALE: Duration = Duration::from_secs(24 * 60 * 60);
 /// What can be said of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
+#[schema(as = VerificationOutcome)]
 pub enum Outcome {
     /// It is what was written, and what was signed.
     Sound,

@@ -46,6 +46,7 @@ async fn methods(State(api): State<IdentityApi>) -> Json<Methods> {
 
 /// Where to go on.
 #[derive(Debug, Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default, rename_all = "camelCase")]
 struct Wanted {
     /// A path of the UI.
@@ -74,6 +75,7 @@ async fn go(
 
 /// What a browser brings back; providers add to it.
 #[derive(Default, Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(default)]
 struct BroughtParams {
     /// What becomes tokens.
