@@ -14,3 +14,27 @@ CREATE TABLE recovery_code (
     hash       BLOB NOT NULL,
     PRIMARY KEY (account_id, hash)
 ) STRICT, WITHOUT ROWID;
+
+-- Passkeys (WebAuthn): the public halves of keys that an authenticator keeps.
+CREATE TABLE passkey (
+    id           TEXT PRIMARY KEY,
+    account_id   TEXT NOT NULL REFERENCES account (id),
+    credential   BLOB NOT NULL UNIQUE,
+    -- COSE_Key of RFC 9052, as the authenticator gave it.
+    public_key   BLOB NOT NULL,
+    sign_count   INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    made_at      INTEGER NOT NULL,
+    last_used_at INTEGER
+) STRICT;
+-- GET /api/auth/passkeys
+CREATE INDEX passkey_by_account ON passkey (account_id, id);
+
+-- Challenges that were given and not used yet, by their hash; for whom, when somebody is signed in.
+CREATE TABLE passkey_challenge (
+    hash       BLOB PRIMARY KEY,
+    account_id TEXT,
+    given_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- Challenges that nobody used
+CREATE INDEX passkey_challenge_by_given ON passkey_challenge (given_at);

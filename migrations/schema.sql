@@ -807,6 +807,28 @@ CREATE TABLE oidc_identity (
 
 CREATE INDEX oidc_identity_by_account ON oidc_identity (account_id);
 
+CREATE TABLE passkey (
+    id           TEXT PRIMARY KEY,
+    account_id   TEXT NOT NULL REFERENCES account (id),
+    credential   BLOB NOT NULL UNIQUE,
+    -- COSE_Key of RFC 9052, as the authenticator gave it.
+    public_key   BLOB NOT NULL,
+    sign_count   INTEGER NOT NULL,
+    name         TEXT NOT NULL,
+    made_at      INTEGER NOT NULL,
+    last_used_at INTEGER
+) STRICT;
+
+CREATE INDEX passkey_by_account ON passkey (account_id, id);
+
+CREATE TABLE passkey_challenge (
+    hash       BLOB PRIMARY KEY,
+    account_id TEXT,
+    given_at   INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX passkey_challenge_by_given ON passkey_challenge (given_at);
+
 CREATE TABLE person (
     id           TEXT PRIMARY KEY,
     display_name TEXT NOT NULL,

@@ -183,6 +183,12 @@ class Names:
             note = self.notes[self.place]
             note.agrees, self.place = note.size == tree.size and note.root == tree.root(), self.place + 1
 
+    def renamed(self, note, tree):
+        """The note that an entry has which gives the log another name: over the entries before it."""
+        note.agrees = note.size == tree.size and note.root == tree.root()
+        self.notes.insert(self.place, note)
+        self.place += 1
+
     def check(self, own, figures, warnings):
         need(not self.names or self.names[-1][0] == own.origin, "the checkpoint is not in the last name that the entries tell")
         need(self.believed & {own.origin, *(name for name, _ in self.names)}, "the key is of a name that the log never had")
@@ -258,6 +264,10 @@ class Folder:
         with open(os.path.join(self.path, name), "rb") as file:
             return file.read()
 
+    def note(self, text):
+        """A checkpoint; a key that is believed is believed under whichever name of the log."""
+        return Checkpoint(text, self.keys + [key.named(text.split("\n")[0]) for key in self.keys])
+
     def lines(self, begin):
         for name in sorted(self.manifest["files"]):
             if name.startswith(begin) and name.endswith(".jsonl"):
@@ -267,13 +277,10 @@ class Folder:
     def checkpoints(self, note):
         """The checkpoint of the folder, and the root by size of every other one to compare with."""
         kept = [self.read(name).decode() for name in sorted(self.manifest.get("files", {})) if name.startswith("checkpoints/")]
-        # A key that is believed is believed under whichever name of the log.
-        names = {text.split("\n")[0] for text in [note, *kept, *self.notes]}
-        keys = self.keys + [key.named(name) for key in self.keys for name in names]
-        own = Checkpoint(note, keys)
+        own = self.note(note)
         need(self.manifest.get("origin", own.origin) == own.origin, "the manifest names another log than the checkpoint")
         roots, foreign = {}, []
-        for other in [own, *(Checkpoint(note, keys) for note in kept + self.notes)]:
+        for other in [own, *map(self.note, kept + self.notes)]:
             if other.origin != own.origin:
                 foreign.append(other)
             else:
@@ -354,6 +361,8 @@ def check_lines(folder):
         if whole:
             erasures.take(leaf, line["newState"])
         prev, last, count = node, line["seq"], count + 1
+        if whole and own and leaf["action"] == "audit.origin_changed":
+            folder.names.renamed(folder.note(line["newState"]["note"]), tree)
         tree.push(node)
         if whole and own:
             folder.names.take(leaf, tree)

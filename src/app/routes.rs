@@ -13,6 +13,7 @@ use super::{App, openapi};
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
 use crate::features::identity::oidc::flow::Oidc;
+use crate::features::identity::passkeys::RelyingParty;
 use crate::features::jobs::queue::QueueBackend;
 use crate::features::health::checks::{Backing, Checks, Probe, Watch};
 use crate::features::settings::api::StartedSettings;
@@ -190,14 +191,16 @@ fn evidence(app: &App, live: &Live) -> OpenApiRouter {
         }))
 }
 
-fn features(app: &App, live: &Live) -> OpenApiRouter {
+/// Who signs in, how, and as what.
+fn signing_in(app: &App) -> OpenApiRouter {
     let store = app.store.clone();
-    OpenApiRouter::with_openapi(Document::openapi())
+    OpenApiRouter::new()
         .merge(identity::api::routes(identity::api::IdentityApi {
             identity: app.identity.clone(),
             setup: app.setup.clone(),
             secure: app.config.is_secure(),
             oidc: app.oidc.clone(),
+            party: RelyingParty::of(&app.config.server.public_url),
         }))
         .merge(identity::second_factor::api::routes(identity::second_factor::api::SecondFactorApi {
             identity: app.identity.clone(),
@@ -208,6 +211,12 @@ fn features(app: &App, live: &Live) -> OpenApiRouter {
             provider: app.oidc.as_ref().map(Oidc::info),
         }))
         .merge(identity::accounts::api::routes(identity::accounts::api::AccountsApi { identity: app.identity.clone() }))
+}
+
+fn features(app: &App, live: &Live) -> OpenApiRouter {
+    let store = app.store.clone();
+    OpenApiRouter::with_openapi(Document::openapi())
+        .merge(signing_in(app))
         .merge(identity::people::api::routes(identity::people::api::PeopleApi { store: store.clone() }))
         .merge(identity::groups::api::routes(identity::groups::api::GroupsApi { store: store.clone(), uses: group_uses() }))
         .merge(lifecycle::api::routes(lifecycle::api::LifecycleApi { store: store.clone() }))

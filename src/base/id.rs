@@ -120,6 +120,8 @@ typed_ids! {
     RoleConflictId = "rcf";
     /// A group of people.
     GroupId = "grp";
+    /// A passkey of an account.
+    PasskeyId = "pky";
     /// A time when somebody left.
     LeaveId = "lve";
     /// A token for SCIM.

@@ -147,13 +147,18 @@ async fn a_restore_names_what_it_leaves_behind_and_what_came_before_is_compared_
     let size = first["size"].as_u64().expect("a size");
     let other = Signer::new(name, &seed).sign(&Checkpoint { origin: name.to_owned(), size, root: [5; 32] });
     let wrong = note("wrong.note", &other);
+    let lines = site.dir.path().join("lines");
+    let (code, said) = site.command(&["audit", "export", "--db", text(&site.data.join("tenure.db")), "--jsonl", text(&lines)]);
+    assert_eq!(code, 0, "{said}");
     for (since, code, kind) in [(&kept, 0, Value::Null), (&left, 0, Value::Null), (&wrong, 1, json!("root"))] {
         let args = ["--key", &old_key, "--since", text(since)];
-        let (got, told) = verify_py(&tiles, &args);
-        assert_eq!(got, code, "{}: {told}", since.display());
-        let bundle = command(&["audit", "verify", "--json", "--bundle"]).arg(&tiles).args(args).output().expect("runs");
-        let told: Value = serde_json::from_slice(&bundle.stdout).expect("JSON");
-        assert_eq!((bundle.status.code(), &told["fault"]["kind"]), (Some(code), &kind), "{}: {told}", since.display());
+        for folder in [&tiles, &lines] {
+            let (got, told) = verify_py(folder, &args);
+            assert_eq!(got, code, "{}: {told}", since.display());
+            let bundle = command(&["audit", "verify", "--json", "--bundle"]).arg(folder).args(args).output().expect("runs");
+            let told: Value = serde_json::from_slice(&bundle.stdout).expect("JSON");
+            assert_eq!((bundle.status.code(), &told["fault"]["kind"]), (Some(code), &kind), "{}: {told}", since.display());
+        }
         // And the database.
         let (got, told) = site.verify(&args);
         assert_eq!((got, &told["fault"]["kind"]), (code, &kind), "{}: {told}", since.display());

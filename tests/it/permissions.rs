@@ -57,6 +57,12 @@ GET    /api/auth/methods                   *
 GET    /api/auth/oidc/callback             *
 GET    /api/auth/oidc/login                *
 GET    /api/auth/me                        AMPQU
+GET    /api/auth/passkeys                  AMPQU
+POST   /api/auth/passkeys                  AMPQU
+POST   /api/auth/passkeys/begin            AMPQU
+POST   /api/auth/passkeys/challenge        *
+POST   /api/auth/passkeys/login            *
+DELETE /api/auth/passkeys/{id}             AMPQU
 POST   /api/auth/password                  AMPQU
 GET    /api/auth/second-factor             AMPQU
 POST   /api/auth/second-factor             AMPQU
@@ -280,6 +286,7 @@ fn body(route: &str, own: &str) -> Value {
         "POST /api/jobs/bulk" => json!({ "action": "retry", "filter": { "state": "failed" }, "dryRun": true }),
         "POST /api/accounts" => json!({ "email": "", "displayName": "", "password": "" }),
         r if r.ends_with("/reset-password") => json!({ "password": "" }),
+        "POST /api/auth/passkeys" => json!({ "name": "n", "clientData": "", "attestation": "" }),
         "POST /api/auth/password" => json!({ "current": "", "password": "" }),
         r if r.contains("/second-factor/") => json!({ "code": "0" }),
         r if r.ends_with("/tokens") => json!({ "name": "t" }),
@@ -314,7 +321,7 @@ fn body(route: &str, own: &str) -> Value {
 /// An address with ids of the right shape that nothing has.
 fn address(path: &str) -> String {
     let prefixes = [
-        ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("tokens", "tok"), ("connectors", "con"),
+        ("accounts", "acc"), ("approvals", "apr"), ("assignments", "asg"), ("sessions", "ses"), ("passkeys", "pky"), ("tokens", "tok"), ("connectors", "con"),
         ("delegations", "dlg"),
         ("exceptions", "exc"), ("break-glass", "brk"), ("groups", "grp"), ("imports", "imp"), ("leavers", "lve"),
         ("scim-tokens", "sct"), ("reconciliations", "rcn"),

@@ -15,6 +15,7 @@ use super::accounts::ops::{self, NewToken, TOKEN_PREFIX};
 use super::accounts::store::{self as account_store, StoredToken};
 use super::sessions::ops::{Arrival, Begun, Given, Identity, PasswordChange, new_secret};
 use super::oidc::flow::Oidc;
+use super::passkeys::RelyingParty;
 use super::sessions::{ABSOLUTE, Method, Session};
 use super::setup::{FirstAdmin, Setup};
 use crate::base::access::{Permission, Principal, SystemRole};
@@ -35,6 +36,8 @@ pub struct IdentityApi {
     pub secure: bool,
     /// The OpenID provider, when there is one.
     pub oidc: Option<Oidc>,
+    /// Where passkeys are for, when they can be.
+    pub party: Option<RelyingParty>,
 }
 
 /// The routes of identity.
@@ -43,6 +46,7 @@ pub fn routes(state: IdentityApi) -> Routes {
         .routes(routes!(get_setup, post_setup))
         .routes(routes!(login))
         .merge(super::oidc::api::routes())
+        .merge(super::passkeys::api::routes())
         .routes(routes!(change_password))
         .routes(routes!(logout))
         .routes(routes!(me))
@@ -267,7 +271,7 @@ async fn me_of(api: &IdentityApi, principal: &Principal, session: Option<&Sessio
     })
 }
 
-async fn signed_in(api: &IdentityApi, begun: Begun, status: StatusCode) -> Result<Response, Failure> {
+pub(super) async fn signed_in(api: &IdentityApi, begun: Begun, status: StatusCode) -> Result<Response, Failure> {
     let me = me_of(api, &begun.principal, Some(&begun.session)).await?;
     let mut response = (status, Json(me)).into_response();
     set_cookie(&mut response, api, &begun.secret, ABSOLUTE.as_secs());

@@ -18,6 +18,7 @@ pub mod api;
 pub mod groups;
 pub mod leavers;
 pub mod oidc;
+pub mod passkeys;
 pub mod people;
 pub mod policy;
 pub mod second_factor;

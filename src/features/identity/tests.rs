@@ -85,7 +85,7 @@ async fn fixture_with(worker: Check, body_time: Duration) -> Fixture {
     let stopping = CancellationToken::new();
     let probe: Probe = Arc::new(move || worker.clone());
     let routes = OpenApiRouter::new()
-        .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false, oidc: None }))
+        .merge(api::routes(api::IdentityApi { identity: identity.clone(), setup: setup.clone(), secure: false, oidc: None, party: None }))
         .merge(people::api::routes(people::api::PeopleApi { store: store.clone() }))
         .merge(health::api::routes(health::api::HealthApi {
             checks: Checks::new(store.clone(), Watch { schedule: crate::base::cron::Schedule::utc("0 */6 * * *").unwrap(), places: Vec::new() }, Backing::Embedded(sessions.clone()), vec![("worker", probe)]),

@@ -13,6 +13,7 @@ use crate::base::problem::Problem;
 /// already counts for nothing.
 pub fn is_sign_in(path: &str) -> bool {
     matches!(path, "/api/auth/login" | "/api/setup") || path.starts_with("/api/auth/oidc/")
+        || matches!(path, "/api/auth/passkeys/challenge" | "/api/auth/passkeys/login")
 }
 
 /// Buckets that are kept; the fullest are forgotten first, which costs nobody anything.

@@ -92,8 +92,13 @@ impl Browser {
 
     /// Signs in with a password.
     pub async fn sign_in(&mut self, base: &str, email: &str, password: &str) -> u16 {
-        let url: Url = format!("{base}/api/auth/login").parse().expect("a URL");
-        let request = self.http.post(url.clone()).json(&json!({ "email": email, "password": password }));
+        self.post_json(base, "/api/auth/login", json!({ "email": email, "password": password })).await
+    }
+
+    /// A request of somebody who is not signed in; the status.
+    pub async fn post_json(&mut self, base: &str, path: &str, body: Value) -> u16 {
+        let url: Url = format!("{base}{path}").parse().expect("a URL");
+        let request = self.http.post(url.clone()).json(&body);
         self.send(request, &url).await.status().as_u16()
     }
 }

@@ -24,10 +24,26 @@ pub struct Local {
 
 impl Local {
     pub async fn start() -> Self {
+        Self::at("127.0.0.1").await
+    }
+
+    /// People use it by a name, as passkeys need.
+    pub async fn named() -> Self {
+        Self::at("localhost").await
+    }
+
+    /// The origin that browsers see.
+    pub fn origin(&self) -> String {
+        self.running.app.config.server.public_url.origin().ascii_serialization()
+    }
+
+    async fn at(host: &str) -> Self {
+        let port = free_port();
         let folder = tempfile::tempdir().expect("a folder");
         let vars = [
             ("DATA_DIR", folder.path().join("data").display().to_string()),
-            ("PORT", free_port().to_string()),
+            ("PORT", port.to_string()),
+            ("PUBLIC_URL", format!("http://{host}:{port}")),
             ("RATE_LIMIT_ADDRESS_PER_MIN", "0".to_owned()),
             ("RATE_LIMIT_SIGN_IN_PER_MIN", "0".to_owned()),
         ];

@@ -3,6 +3,7 @@
 mod browser;
 mod liar;
 mod local;
+mod passkeys;
 mod passwords;
 mod provider;
 mod second_factor;

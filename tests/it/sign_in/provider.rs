@@ -63,7 +63,7 @@ async fn somebody_signs_in_with_a_certified_provider_and_out_there_as_well() {
     let peer = Peer::start(port, tenure).await;
     let office = Office::start(tenure, &peer.issuer).await;
     let methods: Value = http().get(format!("{}/api/auth/methods", office.base)).send().await.unwrap().json().await.unwrap();
-    assert_eq!(methods, json!({ "oidc": { "name": "Example SSO" } }));
+    assert_eq!(methods, json!({ "oidc": { "name": "Example SSO" }, "passkeys": false }));
     office.set(json!({ "roleMapping": [{ "group": "staff", "role": "requestor" }, { "group": "deciders", "role": "approver" }] })).await;
 
     peer.is(person("n-1", "nora@example.org", json!(true), &["staff", "deciders", "chess"])).await;

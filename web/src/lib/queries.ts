@@ -40,6 +40,7 @@ import type {
   MailTemplate,
   Notifications,
   Page,
+  Passkey,
   PeopleToChoose,
   Person,
   ProfileSchema,
@@ -228,6 +229,7 @@ export const queries = {
       expiryReminderDays: Setting<number[]>;
     }>('/api/settings/security'),
   secondFactor: () => one<SecondFactor>('/api/auth/second-factor'),
+  passkeys: () => one<{ possible: boolean; items: Passkey[] }>('/api/auth/passkeys'),
   sessions: () => one<{ items: BrowserSession[] }>('/api/auth/sessions'),
   accountSessions: (key: string) => one<{ items: BrowserSession[] }>(`/api/accounts/${id(key)}/sessions`),
   signInSettings: () => one<SignInSettings>('/api/settings/sign-in'),

@@ -1,5 +1,6 @@
 import { api, asProblem, onSessionEnd, setCsrfToken, type Problem } from './api';
 import { queryClient } from './client';
+import { answerChallenge } from './passkeys';
 import type { Me } from './types';
 
 type State = 'loading' | 'setup' | 'signed-out' | 'signed-in' | 'broken';
@@ -42,6 +43,10 @@ class Session {
   async signIn(email: string, password: string, code?: string): Promise<void> {
     const body = code ? { email, password, code } : { email, password };
     this.#again(await api.post<Me>('/api/auth/login', body, { silent401: true }));
+  }
+
+  async signInWithPasskey(): Promise<void> {
+    this.#again(await api.post<Me>('/api/auth/passkeys/login', await answerChallenge(), { silent401: true }));
   }
 
   /** Another password: the other sessions end, and this one has new secrets. */

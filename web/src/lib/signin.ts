@@ -4,6 +4,7 @@ import { safeReturn } from './router';
 /** How one can sign in, besides with a password. */
 export interface SignInMethods {
   oidc: { name: string } | null;
+  passkeys: boolean;
 }
 
 /** Where the browser goes to sign in with the provider, and comes back to `next` from. */

@@ -561,12 +561,20 @@ export interface SecondFactor {
   required: boolean;
 }
 
+/** A passkey of one's own. */
+export interface Passkey {
+  id: string;
+  name: string;
+  madeAt: Instant;
+  lastUsedAt: Instant | null;
+}
+
 /** A signed-in browser. */
 export interface BrowserSession {
   id: string;
   address: string | null;
   device: string | null;
-  method: 'password' | 'oidc';
+  method: 'password' | 'oidc' | 'passkey';
   current: boolean;
   createdAt: Instant;
   lastSeenAt: Instant;

@@ -293,13 +293,18 @@ impl Bundle {
         self.verdict.entries = own.size;
         let (agree, behind) = walk.names.check(&own.origin)?;
         self.verdict.checkpoints_checked = walk.checked + agree;
+        self.left_behind(behind);
+        Ok(())
+    }
+
+    /// Notes how many checkpoints are of entries that a restore left behind.
+    pub(super) fn left_behind(&mut self, behind: u64) {
         self.verdict.left_behind = behind;
         if behind > 0 {
             self.verdict.warnings.push(format!(
                 "the log was put back from a backup; {behind} checkpoints are of entries that were left behind"
             ));
         }
-        Ok(())
     }
 
     fn step(&self, walk: &mut Walk, seq: u64, bytes: &[u8], stored: &[u8], visit: Visit<'_>) -> Result<(), Stop> {

@@ -5,11 +5,14 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::bundle::{Bundle, Given, Stop, fault, is_whole};
+use super::names::Names;
 use super::{CHECKPOINT, Signed};
 use crate::base::problem::Problem;
 use crate::features::audit::erasure::{Claims, ERASED, PARTS, is_kept};
+use crate::features::audit::keys::ORIGIN_CHANGED;
 use crate::features::audit::merkle::Frontier;
 use crate::features::audit::note::{VerifierKey, open_note};
+use crate::features::audit::verify::Expected;
 use crate::features::audit::{Commitment, Hash, Leaf, canonical, commit, encode_hash, leaf_hash};
 
 /// Compares every line with the hash of its leaf and what it opens with the digests there; and, when the whole log was
@@ -20,6 +23,7 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
     let signed = signed(bundle, given, about.checkpoint, &about.verifier_keys)?;
     let (mut frontier, mut prev): (Frontier, Hash) = (Frontier::default(), [0; 32]);
     let (mut last, mut erasures) = (0, Erasures::default());
+    let mut names = signed.as_ref().filter(|_| whole).map(|signed| names(signed, given)).transpose()?;
     for line in bundle.lines("audit-") {
         let (place, line) = line?;
         let (leaf, hash) = leaf_in(&place, &line)?;
@@ -32,7 +36,13 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
         (last, prev) = (leaf.seq, hash);
         check_states(bundle, &leaf, &line, &mut erasures)?;
         bundle.verdict.entries += 1;
+        if let (Some(names), Some(signed)) = (&mut names, &signed) {
+            renamed(names, signed, &leaf, &line, &frontier)?;
+        }
         frontier.push(&hash);
+        if let Some(names) = &mut names {
+            names.take(&leaf, || frontier.root());
+        }
         if let Some(signed) = signed.as_ref().filter(|s| whole && s.checkpoint.size == frontier.size()) {
             if signed.checkpoint.root != frontier.root() {
                 let detail = format!("the first {last} entries are not those that the {CHECKPOINT} was signed for");
@@ -46,6 +56,11 @@ pub(super) fn check(bundle: &mut Bundle, given: &Given) -> Result<(), Stop> {
     }
     if whole {
         erasures.check()?;
+    }
+    if let (Some(names), Some(signed)) = (names, &signed) {
+        let (agree, behind) = names.check(&signed.checkpoint.origin)?;
+        bundle.verdict.checkpoints_checked += agree;
+        bundle.left_behind(behind);
     }
     if let Some(signed) = signed.filter(|s| whole && s.checkpoint.size > frontier.size()) {
         return Err(fault(last + 1, "short", format!("the {CHECKPOINT} was signed for {} entries", signed.checkpoint.size)));
@@ -67,9 +82,36 @@ fn signed(bundle: &mut Bundle, given: &Given, note: Option<String>, named: &[Str
         keys = parsed.map_err(|why| fault(0, "note", why))?;
         bundle.verdict.warnings.push("the key came with the folder; compare it with what you were told on another way".to_owned());
     }
-    let checkpoint = open_note(&note, &keys)
-        .map_err(|why| fault(0, "note", format!("the checkpoint in the manifest was not signed by this log: {why}")))?;
+    let checkpoint = open(&keys, "the manifest", &note)?.checkpoint;
     Ok(Some(Signed { checkpoint, note, keys, continued: Vec::new() }))
+}
+
+/// A note by a key that is believed, under whichever name of the log.
+fn open(believed: &[VerifierKey], place: &str, note: &str) -> Result<Expected, Stop> {
+    let name = note.lines().next().unwrap_or_default();
+    let keys: Vec<VerifierKey> = believed.iter().cloned().chain(believed.iter().map(|key| key.named(name))).collect();
+    let checkpoint = open_note(note, &keys)
+        .map_err(|why| fault(0, "note", format!("the checkpoint in {place} was not signed by this log: {why}")))?;
+    Ok(Expected { place: place.to_owned(), checkpoint })
+}
+
+/// The notes that were kept elsewhere, to be compared on the way.
+fn names(signed: &Signed, given: &Given) -> Result<Names, Stop> {
+    let opened = given.notes.iter().map(|(place, note)| Ok((open(&signed.keys, place, note)?, note.clone())));
+    let believed = signed.keys.iter().map(|key| key.name().to_owned()).collect();
+    Ok(Names::new(opened.collect::<Result<_, Stop>>()?, believed))
+}
+
+/// An entry that gives the log another name has the note that its key signed for that.
+fn renamed(names: &mut Names, signed: &Signed, leaf: &Leaf, line: &Value, before: &Frontier) -> Result<(), Stop> {
+    if leaf.action != ORIGIN_CHANGED {
+        return Ok(());
+    }
+    let note = line["newState"]["note"].as_str().unwrap_or_default();
+    let expected = open(&signed.keys, &format!("entry {}", leaf.seq), note)?;
+    let agrees = expected.checkpoint.size == before.size() && expected.checkpoint.root == before.root();
+    names.reached(expected, note, agrees);
+    Ok(())
 }
 
 fn leaf_in(place: &str, line: &Value) -> Result<(Leaf, Hash), Stop> {

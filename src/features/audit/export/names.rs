@@ -40,6 +40,12 @@ impl Names {
         Self { names: Vec::new(), notes, reached: Vec::new(), believed }
     }
 
+    /// Another checkpoint, of entries that were taken already, and whether they have its root.
+    pub(super) fn reached(&mut self, expected: Expected, text: &str, agrees: bool) {
+        let continued = continued_as(text).map(str::to_owned);
+        self.reached.push(Note { expected, continued, agrees: Some(agrees) });
+    }
+
     /// The next entry, and the root of the tree up to it, when it is asked for.
     pub(super) fn take(&mut self, leaf: &Leaf, root: impl Fn() -> Hash) {
         if (leaf.seq == 1 && leaf.action == OPENED) || (leaf.action == ORIGIN_CHANGED && !self.names.is_empty()) {

@@ -29,6 +29,8 @@ pub(in crate::features::identity) fn routes() -> OpenApiRouter<IdentityApi> {
 struct Methods {
     /// The provider, when there is one.
     oidc: Option<ProviderName>,
+    /// Whether there can be passkeys.
+    passkeys: bool,
 }
 
 /// What the provider is called.
@@ -41,7 +43,7 @@ struct ProviderName {
 /// How one can sign in, besides with the password of a local account.
 #[utoipa::path(get, path = "/api/auth/methods", tag = "sign-in", security(()), responses((status = 200, body = Methods)))]
 async fn methods(State(api): State<IdentityApi>) -> Json<Methods> {
-    Json(Methods { oidc: api.oidc.map(|oidc| ProviderName { name: oidc.name }) })
+    Json(Methods { passkeys: api.party.is_some(), oidc: api.oidc.map(|oidc| ProviderName { name: oidc.name }) })
 }
 
 /// Where to go on.

@@ -171,7 +171,7 @@ async fn renew_codes(
     Ok(Json(RecoveryCodes { recovery_codes: store.write(done).await? }))
 }
 
-/// Takes the second factor of somebody away who lost it; their sessions end.
+/// Takes second factor and passkeys of somebody away who lost them; their sessions end.
 #[utoipa::path(post, path = "/api/accounts/{id}/reset-second-factor", tag = "accounts", params(("id" = AccountId, Path)),
     responses((status = 204), (status = 404), (status = 409)))]
 async fn reset(

@@ -8,6 +8,7 @@ use crate::base::id::{AccountId, Ids, TypedId};
 use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::{self, Account};
+use crate::features::identity::passkeys;
 use crate::features::settings::{self, Effective, Source};
 use crate::platform::secrets::{Place, SecretBox};
 use crate::platform::store::Tx;
@@ -133,14 +134,15 @@ pub fn remove(tx: &Tx<'_>, by: &Principal, account: &AccountId, code: &str, secr
     record(tx, by, "account.second_factor_removed", account, json!({ "secondFactor": false }))
 }
 
-/// An administrator takes the second factor of somebody away who lost it; their sessions end.
+/// An administrator takes second factor and passkeys of somebody away who lost them; their sessions end.
 pub fn reset(tx: &Tx<'_>, by: &Principal, id: &AccountId) -> Result<(), Problem> {
     let account = accounts::store::get_account(tx, id)?;
-    if !store::delete_factor(tx, id)? {
-        return Err(Problem::Conflict(format!("The account {} has no second factor.", account.email)));
+    let passkeys = passkeys::store::delete_passkeys(tx, id)?;
+    if !store::delete_factor(tx, id)? && passkeys == 0 {
+        return Err(Problem::Conflict(format!("The account {} has neither a second factor nor a passkey.", account.email)));
     }
     accounts::store::end_sessions(tx, id)?;
-    record(tx, by, "account.second_factor_reset", id, json!({ "secondFactor": false, "epoch": account.epoch + 1 }))
+    record(tx, by, "account.second_factor_reset", id, json!({ "secondFactor": false, "passkeysRemoved": passkeys, "epoch": account.epoch + 1 }))
 }
 
 /// What sealing anew did with one secret.

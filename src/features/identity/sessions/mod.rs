@@ -35,6 +35,8 @@ pub enum Method {
     Password,
     /// The OpenID provider says so.
     Oidc,
+    /// By a passkey.
+    Passkey,
 }
 
 impl Method {
@@ -43,12 +45,13 @@ impl Method {
         match self {
             Self::Password => "password",
             Self::Oidc => "oidc",
+            Self::Passkey => "passkey",
         }
     }
 
     /// The method with this name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Password, Self::Oidc].into_iter().find(|m| m.as_str() == text)
+        [Self::Password, Self::Oidc, Self::Passkey].into_iter().find(|m| m.as_str() == text)
     }
 }
 
