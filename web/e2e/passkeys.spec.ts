@@ -58,6 +58,7 @@ test('a passkey is added, signs in, and is removed', async ({ page, watch }) => 
   await expect(page.getByRole('alert')).toContainText('No passkey was used');
   await cdp.send('WebAuthn.setUserVerified', { authenticatorId, isUserVerified: true });
   await page.getByRole('button', { name: 'Sign in with a passkey' }).click();
+  await expect(page).not.toHaveURL(/\/sign-in/);
   await page.goto(`${url}/account`);
   await page.getByRole('button', { name: /^Remove/ }).click();
   await expect(page.getByRole('table', { name: 'Passkeys' })).toHaveCount(0);
