@@ -206,7 +206,7 @@ async fn logout(caller: Caller, State(api): State<IdentityApi>, headers: HeaderM
 /// Who is signed in, and what they may do.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Me {
+pub struct Me {
     /// The person.
     person: MyPerson,
     /// The account.

@@ -17,7 +17,7 @@ use crate::base::id::{AccountId, PasskeyId};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::features::identity::accounts;
-use crate::features::identity::api::{Arriving, IdentityApi, signed_in};
+use crate::features::identity::api::{Arriving, IdentityApi, Me, signed_in};
 use crate::features::identity::second_factor::api::own;
 use crate::features::identity::sessions::Method;
 use crate::features::identity::sessions::ops::Proof;
@@ -84,7 +84,7 @@ struct AssertionBody {
 
 /// Signs in with a passkey.
 #[utoipa::path(post, path = "/api/auth/passkeys/login", tag = "sign-in", security(()), request_body = AssertionBody,
-    responses((status = 200), (status = 401), (status = 409), (status = 422), (status = 429)))]
+    responses((status = 200, body = Me), (status = 401), (status = 409), (status = 422), (status = 429)))]
 async fn login(
     State(api): State<IdentityApi>,
     _: Anybody,
