@@ -9,6 +9,7 @@ use utoipa::OpenApi;
 use utoipa_axum::router::OpenApiRouter;
 
 use super::App;
+use super::writes::describe;
 use crate::config::{AppEnv, Config};
 use crate::features::health::{Check, CheckStatus};
 use crate::features::jobs::queue::QueueBackend;
@@ -61,6 +62,7 @@ pub(super) fn openapi_json(app: &App) -> String {
 
 fn document(mut document: utoipa::openapi::OpenApi) -> String {
     env!("CARGO_PKG_VERSION").clone_into(&mut document.info.version);
+    describe(&mut document);
     document.to_json().unwrap_or_else(|_| "{}".to_owned())
 }
 

@@ -4,6 +4,8 @@
 
 mod approvals;
 mod audit_checkpoints;
+mod audit_coverage;
+mod audit_filters;
 mod audit_outsiders;
 mod audit_stores;
 mod audit_tamper;

@@ -10,9 +10,9 @@ use crate::base::problem::Problem;
 use crate::platform::store::Tx;
 
 /// Another key signs from here on.
-const KEY_CHANGED: &str = "audit.key_changed";
+pub const KEY_CHANGED: &str = "audit.key_changed";
 /// The log goes on under another name: it was put back from a backup.
-const ORIGIN_CHANGED: &str = "audit.origin_changed";
+pub const ORIGIN_CHANGED: &str = "audit.origin_changed";
 
 /// Whom to believe about this log.
 #[derive(Debug, Clone)]

@@ -20,5 +20,6 @@ pub mod leavers;
 pub mod people;
 pub mod sessions;
 pub mod setup;
+pub mod writes;
 #[cfg(test)]
 mod tests;
