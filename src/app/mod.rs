@@ -6,6 +6,7 @@ pub mod door;
 mod openapi;
 mod routes;
 mod serve;
+mod writes;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -49,6 +50,7 @@ use crate::platform::secrets::SecretBox;
 use crate::platform::store::{Durability, Geometry, MigrationSet, Options, Store};
 
 pub use serve::{Running, print_openapi, serve, start};
+pub use writes::writes;
 
 /// Everything that stands before the first request is taken.
 #[derive(Debug, Clone)]

@@ -130,6 +130,12 @@ async fn a_lost_installation_comes_back_elsewhere_from_a_backup_and_its_keys() {
     assert_eq!(verdict["fault"], Value::Null);
     let entries = restored["about"]["auditEntries"].as_u64().expect("a number");
     assert_eq!(verdict["rows"].as_u64(), Some(entries + 2), "the restore and the log's new name are in it");
+    let log = rusqlite::Connection::open(&db).expect("opens");
+    for action in ["backup.restored", "audit.origin_changed"] {
+        let count = log.query_row("SELECT count(*) FROM audit_log WHERE action = ?1", [action], |r| r.get::<_, u32>(0));
+        assert_eq!(count.expect("counts"), 1, "{action}");
+    }
+    drop(log);
 
     let server = Server::start(&["serve"], &elsewhere, &[]).await;
     let me = http().get(format!("{}/api/auth/me", server.base)).header("cookie", cookie).send().await;

@@ -258,6 +258,11 @@ async fn keys_are_replaced_while_the_server_runs_and_asking_again_goes_on() {
     let output = tenure(&data, &["keys", "rotate", "--json"], &[("CONNECTOR_ENCRYPTION_KEY", &new)]);
     let done: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(done["skipped"], 120);
+    let log = rusqlite::Connection::open(data.join("tenure.db")).expect("opens");
+    for (action, expected) in [("connector.secrets_resealed", 60), ("connector.keys_rotated", 5)] {
+        let count = log.query_row("SELECT count(*) FROM audit_log WHERE action = ?1", [action], |r| r.get::<_, u32>(0));
+        assert_eq!(count.expect("counts"), expected, "{action}");
+    }
     let audited = tenure(&data, &["audit", "verify", "--db", data.join("tenure.db").to_str().expect("UTF-8")], &[]);
     assert!(audited.status.success());
 }

@@ -5,7 +5,9 @@
 mod api_document;
 mod approvals;
 mod audit_checkpoints;
+mod audit_coverage;
 mod audit_erasure;
+mod audit_filters;
 mod audit_origin;
 mod audit_outsiders;
 mod audit_stores;

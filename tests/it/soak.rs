@@ -7,6 +7,7 @@ mod ends;
 mod kills;
 mod ledger;
 mod retries;
+mod signed;
 mod standstill;
 mod stops;
 

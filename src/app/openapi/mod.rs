@@ -11,6 +11,8 @@ mod page;
 
 use serde_json::{Map, Value, json};
 
+use super::writes::describe;
+
 pub(super) use page::{STYLE, page};
 
 /// Methods that change something: with a session they need its token, too.
@@ -39,7 +41,8 @@ fn meaning(status: &str) -> &'static str {
 }
 
 /// Adds to the document what holds for every route, and gives its text.
-pub(super) fn text(document: utoipa::openapi::OpenApi) -> String {
+pub(super) fn text(mut document: utoipa::openapi::OpenApi) -> String {
+    describe(&mut document);
     let Ok(mut document) = serde_json::to_value(document) else { return "{}".to_owned() };
     complete(&mut document);
     document.to_string()

@@ -17,6 +17,7 @@ pub mod history;
 pub mod reconciliation;
 pub mod reminders;
 pub mod roles;
+pub mod writes;
 #[cfg(test)]
 mod testing;
 
@@ -29,6 +30,7 @@ use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
 use entitlements::SharedCalls;
 use history::Decisions;
+pub use writes::COMES_AND_GOES;
 
 /// Jobs that only this feature knows.
 pub mod names {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use super::store::{self, Filter, StoredLeaf};
-use super::{Leaf, encode_hash, erasure};
+use super::store::{self, StoredLeaf};
+use super::{Leaf, Selection, encode_hash, erasure};
 use crate::base::access::may;
 use crate::base::page::{Page, PageRequest};
 use crate::base::problem::Problem;
@@ -110,7 +110,7 @@ async fn list_entries(
 ) -> Result<Json<Page<AuditEntry>>, Failure> {
     let limit = PageRequest { limit: params.limit, cursor: None }.limit()?;
     let before = params.cursor.as_deref().map(parse_cursor).transpose()?;
-    let filter = Filter {
+    let selection = Selection {
         entity: params.entity,
         entity_id: params.entity_id,
         action: params.action,
@@ -121,7 +121,7 @@ async fn list_entries(
     let page = api
         .store
         .read(move |tx| {
-            let rows = store::list_newest(tx, &filter, before, limit + 1)?;
+            let rows = store::list_newest(tx, &selection, before, limit + 1)?;
             let page = Page::cut(rows, limit, |row| row.seq.to_string());
             let next_cursor = page.next_cursor;
             let items = page.items.into_iter().map(|row| open(tx, row)).collect::<Result<_, _>>()?;

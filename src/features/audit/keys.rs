@@ -17,7 +17,7 @@ use crate::base::problem::Problem;
 use crate::platform::store::Tx;
 
 /// Another key signs from here on.
-const KEY_CHANGED: &str = "audit.key_changed";
+pub const KEY_CHANGED: &str = "audit.key_changed";
 /// The log goes on under another name: it was put back from a backup.
 pub const ORIGIN_CHANGED: &str = "audit.origin_changed";
 

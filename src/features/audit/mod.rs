@@ -31,6 +31,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::base::problem::Problem;
+use crate::base::time::Timestamp;
 use crate::platform::store::Draft;
 
 pub use ops::{AuditJournal, Entry, append};
@@ -38,8 +39,79 @@ pub use ops::{AuditJournal, Entry, append};
 /// The most bytes a leaf has, so that it fits a tile entry of C2SP `tlog-tiles`.
 pub const MAX_LEAF: usize = 65_535;
 
+/// Not an operation or a job: the start of the process.
+pub const AT_START: &str = "start";
+/// Not an operation or a job: `tenure restore`.
+pub const AT_RESTORE: &str = "restore";
+/// Not an operation or a job: whatever is the first to notice.
+pub const WHEN_NOTICED: &str = "noticed";
+/// Not an operation of the API or a job: an identity provider that speaks SCIM.
+pub const BY_SCIM: &str = "scim";
+
+/// What writes the entries of the log, beside what it is: each of its actions by the name that entries have.
+#[derive(Debug, Clone, Copy)]
+pub struct Writes {
+    /// An operation as the API has it, `POST /api/roles`, or the name of a job, or one of the few that are neither.
+    pub by: &'static str,
+    /// The actions of its own entries, each when there is something to change; none where nothing audited changes.
+    pub actions: &'static [&'static str],
+    /// What may follow within it: named once for all that it can follow from.
+    pub then: &'static [&'static [&'static str]],
+}
+
+impl Writes {
+    /// Entries of its own, and nothing that follows.
+    pub const fn of(by: &'static str, actions: &'static [&'static str]) -> Self {
+        Self { by, actions, then: &[] }
+    }
+
+    /// Entries of its own, and what follows from it.
+    pub const fn with(
+        by: &'static str,
+        actions: &'static [&'static str],
+        then: &'static [&'static [&'static str]],
+    ) -> Self {
+        Self { by, actions, then }
+    }
+
+    /// Every action that it may write.
+    pub fn all(&self) -> impl Iterator<Item = &'static str> {
+        self.actions.iter().chain(self.then.iter().copied().flatten()).copied()
+    }
+}
+
+/// What the log itself writes.
+pub const WRITES: &[Writes] = &[
+    Writes::of(AT_START, &[OPENED, keys::KEY_CHANGED]),
+    Writes::of(AT_RESTORE, &[keys::ORIGIN_CHANGED]),
+];
+
 /// The action of row 1, which names the log and its key.
 pub const OPENED: &str = "audit.opened";
+
+/// Which entries are exported.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Selection {
+    /// Kind of thing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity: Option<String>,
+    /// Which one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entity_id: Option<String>,
+    /// What was done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Who did it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub actor_id: Option<String>,
+    /// From this instant on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<Timestamp>,
+    /// Before this instant.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub to: Option<Timestamp>,
+}
 
 /// A SHA-256 digest.
 pub type Hash = [u8; 32];

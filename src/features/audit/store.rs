@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use super::merkle::Nodes;
-use super::{Hash, SealedState};
+use super::{Hash, SealedState, Selection};
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
 use crate::params;
-use crate::platform::store::{Draft, Json, Row, Tx, Value};
+use crate::platform::store::{Draft, Json, Row, ToValue as _, Tx, Value};
 
 /// Number and hash of the newest leaf.
 pub fn head(tx: &Tx<'_>) -> Result<Option<(u64, Hash)>, Problem> {
@@ -173,54 +173,120 @@ pub fn list_from(tx: &Tx<'_>, after: u64, limit: u32) -> Result<Vec<StoredLeaf>,
     tx.query("SELECT * FROM audit_log WHERE seq > ?1 ORDER BY seq LIMIT ?2", params![after, limit], stored_leaf)
 }
 
-/// What a list of entries is narrowed by.
-#[derive(Debug, Clone, Default)]
-pub struct Filter {
-    /// Kind of thing.
-    pub entity: Option<String>,
-    /// Which one.
-    pub entity_id: Option<String>,
-    /// What was done.
-    pub action: Option<String>,
-    /// Who did it.
-    pub actor_id: Option<String>,
-    /// From this instant on.
-    pub from: Option<Timestamp>,
-    /// Before this instant.
-    pub to: Option<Timestamp>,
+/// When the first entry at `seq` or after it was made.
+fn at_from(tx: &Tx<'_>, seq: u64) -> Result<Option<Timestamp>, Problem> {
+    tx.query_opt("SELECT at FROM audit_log WHERE seq >= ?1 ORDER BY seq LIMIT 1", params![seq], |r| r.at(0))
 }
 
-/// Rows before `before`, newest first.
-pub fn list_newest(tx: &Tx<'_>, filter: &Filter, before: Option<u64>, limit: u32) -> Result<Vec<StoredLeaf>, Problem> {
-    let mut sql = String::from("SELECT * FROM audit_log WHERE 1");
-    let mut values: Vec<Value> = Vec::new();
-    let mut narrow = |column: &str, operator: &str, value: Value| {
-        values.push(value);
-        sql.push_str(&format!(" AND {column} {operator} ?{}", values.len()));
-    };
-    if let Some(entity) = &filter.entity {
-        narrow("entity", "=", Value::Text(entity.clone()));
+/// The first row from `from` up to `to` that is from `instant` on or later, by bisection; the one after `to` when none
+/// is. Instants only go forward between them.
+fn first_since(tx: &Tx<'_>, (from, to): (u64, u64), instant: Timestamp) -> Result<u64, Problem> {
+    let (mut low, mut high) = (from, to + 1);
+    while low < high {
+        let middle = low + (high - low) / 2;
+        if at_from(tx, middle)?.is_none_or(|at| at >= instant) {
+            high = middle;
+        } else {
+            low = middle + 1;
+        }
     }
-    if let Some(id) = &filter.entity_id {
-        narrow("entity_id", "=", Value::Text(id.clone()));
+    Ok(low)
+}
+
+/// The stretches of the log in which instants only go forward, first and last row of each, oldest first.
+fn stretches(tx: &Tx<'_>, head: u64) -> Result<Vec<(u64, u64)>, Problem> {
+    let back: Vec<u64> = tx.query("SELECT seq FROM audit_step_back ORDER BY seq", params![], |r| r.at(0))?;
+    let starts = std::iter::once(1).chain(back.iter().copied());
+    let ends = back.iter().map(|seq| seq - 1).chain(std::iter::once(head));
+    Ok(starts.zip(ends).collect())
+}
+
+/// Whether this database knows where its instants go back: those of versions before do not, and are read from the
+/// beginning.
+fn has_step_backs(tx: &Tx<'_>) -> Result<bool, Problem> {
+    tx.scalar("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'audit_step_back')", params![])
+}
+
+/// First and last row that a period can have; `None` when it has none.
+///
+/// An index on the instants would tell which rows a period has, but not in the order of the log: the newest page of a
+/// long period would be sorted out of all of them, and each entry would cost a page more. Instants are in that order
+/// already, but where the clock was set back; those places are few and written down, and the rest is bisection. Rows
+/// that a step back mixed in are left out by their own instant.
+pub fn span(tx: &Tx<'_>, from: Option<Timestamp>, to: Option<Timestamp>) -> Result<Option<(u64, u64)>, Problem> {
+    let Some((head, _)) = newest(tx)? else { return Ok(None) };
+    let (mut first, mut last) = (Some(1), Some(head));
+    if (from.is_some() || to.is_some()) && has_step_backs(tx)? {
+        let stretches = stretches(tx, head)?;
+        if let Some(from) = from {
+            first = None;
+            for &(start, end) in &stretches {
+                let found = first_since(tx, (start, end), from)?;
+                if found <= end {
+                    first = Some(found);
+                    break;
+                }
+            }
+        }
+        if let Some(to) = to {
+            last = None;
+            for &(start, end) in stretches.iter().rev() {
+                let found = first_since(tx, (start, end), to)?;
+                if found > start {
+                    last = Some(found - 1);
+                    break;
+                }
+            }
+        }
     }
-    if let Some(action) = &filter.action {
-        narrow("action", "=", Value::Text(action.clone()));
+    Ok(first.zip(last).filter(|(first, last)| first <= last))
+}
+
+/// Adds the conditions of a selection to a statement that has some already.
+pub(super) fn narrow(sql: &mut String, values: &mut Vec<Value>, selection: &Selection) {
+    let text = |value: &Option<String>| value.clone().map(Value::Text);
+    let instant = |value: Option<Timestamp>| value.map(|at| at.to_value());
+    let conditions = [
+        ("entity =", text(&selection.entity)),
+        ("entity_id =", text(&selection.entity_id)),
+        ("action =", text(&selection.action)),
+        ("actor_id =", text(&selection.actor_id)),
+        ("at >=", instant(selection.from)),
+        ("at <", instant(selection.to)),
+    ];
+    for (condition, value) in conditions {
+        if let Some(value) = value {
+            values.push(value);
+            sql.push_str(&format!(" AND {condition} ?{}", values.len()));
+        }
     }
-    if let Some(actor) = &filter.actor_id {
-        narrow("actor_id", "=", Value::Text(actor.clone()));
-    }
-    if let Some(from) = filter.from {
-        narrow("at", ">=", Value::Int(from.as_millis()));
-    }
-    if let Some(to) = filter.to {
-        narrow("at", "<", Value::Int(to.as_millis()));
-    }
-    if let Some(seq) = before {
-        narrow("seq", "<", Value::Int(i64::try_from(seq).unwrap_or(i64::MAX)));
-    }
-    sql.push_str(&format!(" ORDER BY seq DESC LIMIT {limit}"));
+}
+
+/// Selected rows before `before`, newest first.
+pub fn list_newest(
+    tx: &Tx<'_>,
+    selection: &Selection,
+    before: Option<u64>,
+    limit: u32,
+) -> Result<Vec<StoredLeaf>, Problem> {
+    let Some((first, last)) = span(tx, selection.from, selection.to)? else { return Ok(Vec::new()) };
+    let last = before.map_or(last, |before| last.min(before.saturating_sub(1)));
+    let (sql, values) = newest_query(selection, (first, last), limit);
     tx.query(&sql, &values, stored_leaf)
+}
+
+fn newest_query(selection: &Selection, (first, last): (u64, u64), limit: u32) -> (String, Vec<Value>) {
+    let mut sql = String::from("SELECT * FROM audit_log WHERE seq >= ?1 AND seq <= ?2");
+    let mut values = vec![first.to_value(), last.to_value(), limit.to_value()];
+    narrow(&mut sql, &mut values, selection);
+    sql.push_str(" ORDER BY seq DESC LIMIT ?3");
+    (sql, values)
+}
+
+/// How the database finds the newest of what is selected, in its own words: it must not look at every entry.
+pub fn explain_newest(tx: &Tx<'_>, selection: &Selection) -> Result<Vec<String>, Problem> {
+    let (sql, values) = newest_query(selection, (1, i64::MAX as u64), 50);
+    tx.query(&format!("EXPLAIN QUERY PLAN {sql}"), &values, |r| r.get("detail"))
 }
 
 /// The newest row about a thing that is not from after `at`.

@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::audit::{self, Writes};
 
 /// The format that this version writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;
@@ -61,3 +62,8 @@ impl About {
         )))
     }
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of(audit::AT_RESTORE, &["backup.restored"]),
+];

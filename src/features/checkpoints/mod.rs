@@ -24,6 +24,7 @@ use serde::Serialize;
 
 use crate::base::cron::Schedule;
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
 use crate::features::audit::note::Checkpoint;
 use crate::features::audit::{Hash, encode_hash};
 
@@ -170,6 +171,15 @@ pub fn is_overdue(newest: Option<&Record>, schedule: &Schedule, now: Timestamp) 
     let Some(newest) = newest else { return false };
     schedule.last_at_or_before(by_now).is_some_and(|slot| newest.made_at < slot)
 }
+
+/// What the operations and jobs of this feature write into the log: a checkpoint is no entry of it.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/audit/checkpoints", &[]),
+    Writes::of("POST /api/audit/verify", &[]),
+    Writes::of("audit-checkpoint", &[]),
+    Writes::of("keep-checkpoint", &[]),
+    Writes::of("tell-refusal", &[]),
+];
 
 #[cfg(test)]
 mod tests {

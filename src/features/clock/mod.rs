@@ -13,6 +13,7 @@ pub mod api;
 pub mod jobs;
 pub mod ops;
 
+use crate::features::audit::Writes;
 use crate::features::notifications::Message;
 use crate::features::timekeeping::Doubt;
 
@@ -33,3 +34,9 @@ pub fn message(doubt: &Doubt) -> Message {
         kind: "clock",
     }
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("tell-clock-doubt", &[]),
+    Writes::of("resume-expiry", &[]),
+];

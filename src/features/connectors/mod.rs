@@ -40,6 +40,7 @@ use zeroize::Zeroizing;
 use crate::base::id::ConnectorId;
 use crate::base::problem::Problem;
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
 
 pub use guard::{BreakerState, Policy};
 pub use service::{ConnectorSettings, Connectors};
@@ -386,3 +387,13 @@ pub(crate) fn text_param<'p>(params: &'p Value, name: &str) -> Result<&'p str, C
         None => Err(CallFailure::param(name, "is missing; expected a text")),
     }
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/connectors", &["connector.created"]),
+    Writes::of("PATCH /api/connectors/{id}", &["connector.changed"]),
+    Writes::of("POST /api/connectors/{id}/execute", &["connector.executed"]),
+    Writes::of("POST /api/connectors/{id}/list", &["connector.executed"]),
+    Writes::of("POST /api/connectors/{id}/test", &[]),
+    Writes::of("rotate-connector-keys", &["connector.keys_rotated", "connector.secrets_resealed"]),
+];

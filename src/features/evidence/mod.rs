@@ -32,6 +32,7 @@ use serde_json::Value;
 
 use crate::base::id::{PersonId, RoleId};
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
 use crate::features::audit::{Actor, Hash};
 
 /// The parts of an entry that a pack may open, in the order in which openings are written.
@@ -162,3 +163,8 @@ pub struct PackAbout {
     /// Grants in the period that were left closed, so that nobody can see whether they belong to the population.
     pub closed: u64,
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/evidence-packs", &["evidence_pack.taken"]),
+];

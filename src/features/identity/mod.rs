@@ -24,5 +24,6 @@ pub mod policy;
 pub mod second_factor;
 pub mod sessions;
 pub mod setup;
+pub mod writes;
 #[cfg(test)]
 mod tests;

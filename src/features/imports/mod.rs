@@ -25,6 +25,8 @@ use serde_json::Value;
 
 use crate::base::id::{ImportId, JobId, PersonId};
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
+use crate::features::identity::leavers;
 use crate::features::identity::people::PersonRef;
 
 /// Rows that one import has at most.
@@ -282,3 +284,16 @@ impl ImportRow {
         self.given.get(column).map(|t| t.trim()).filter(|t| !t.is_empty())
     }
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/imports", &["import.reviewed"]),
+    Writes::of("POST /api/imports/from-connector", &["import.reviewed"]),
+    Writes::of("POST /api/imports/{id}/apply", &["import.applied"]),
+    Writes::of("POST /api/imports/{id}/cancel", &["import.cancelled"]),
+    Writes::with(
+        "apply-import",
+        &["import.finished", "person.created", "person.changed", "group.member_added", "group.member_removed", "role.granted"],
+        &[leavers::LEAVES, leavers::IS_TOLD],
+    ),
+];

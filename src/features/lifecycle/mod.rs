@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::features::audit::Writes;
+use crate::features::identity::leavers;
+use crate::features::{access, workflow};
 use crate::features::workflow::Handed;
 use crate::platform::queue::JobHandler;
 
@@ -51,3 +54,16 @@ impl Ended {
 pub fn jobs() -> Vec<Arc<dyn JobHandler>> {
     vec![Arc::new(jobs::EndLeaver), Arc::new(jobs::TellHeld)]
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::with("POST /api/people/{id}/deactivate", &["person.leave_held"], &[leavers::LEAVES]),
+    Writes::of("POST /api/people/{id}/reactivate", &["person.reactivated", "person.leave_withdrawn"]),
+    Writes::with("POST /api/leavers/decide", &["person.leave_released", "person.leave_dismissed"], &[leavers::LEAVES]),
+    Writes::with(
+        "end-leaver-access",
+        &["approval.reassigned", "task.assigned"],
+        &[access::COMES_AND_GOES, workflow::GOES_ON],
+    ),
+    Writes::of("tell-held-leavers", &[]),
+];

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::id::{NotificationId, PersonId};
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
 
 /// What a message says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,3 +82,15 @@ pub struct Notification {
     /// When it was handed to the mail system.
     pub mailed_at: Option<Timestamp>,
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/notifications/read-all", &[]),
+    Writes::of("POST /api/notifications/{id}/read", &[]),
+    Writes::of("PUT /api/notifications/choice", &["notification_choice.changed"]),
+    Writes::of("PUT /api/notifications/templates/{key}", &["notification_template.changed"]),
+    Writes::of("DELETE /api/notifications/templates/{key}", &["notification_template.restored"]),
+    Writes::of("POST /api/notifications/templates/{key}/preview", &[]),
+    Writes::of("send-mail", &[]),
+    Writes::of("send-digest", &[]),
+];

@@ -21,6 +21,8 @@ use crate::base::cron::{Schedule, zone_named};
 use crate::base::id::{JobId, PersonId, RunId, ScheduleId, WorkflowId};
 use crate::base::problem::{FieldError, Problem};
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
+use crate::features::workflow;
 use crate::platform::queue::schedule::MissedRuns;
 
 /// What happens when the run before is not over.
@@ -155,6 +157,17 @@ pub fn read_when(cron: &str, timezone: &str, now: Timestamp) -> Result<Schedule,
 pub fn upcoming(schedule: &Schedule, now: Timestamp, count: usize) -> Vec<Timestamp> {
     std::iter::successors(schedule.next_after(now), |slot| schedule.next_after(*slot)).take(count).collect()
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/schedules", &["schedule.created"]),
+    Writes::of("PUT /api/schedules/{id}", &["schedule.updated"]),
+    Writes::of("DELETE /api/schedules/{id}", &["schedule.deleted"]),
+    Writes::of("POST /api/schedules/{id}/pause", &["schedule.paused"]),
+    Writes::of("POST /api/schedules/{id}/resume", &["schedule.resumed"]),
+    Writes::of("POST /api/schedules/{id}/run", &["schedule.run"]),
+    Writes::with("trigger-workflow", &["schedule.triggered", "schedule.skipped"], &[workflow::GOES_ON]),
+];
 
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,8 @@ pub mod users;
 use serde_json::{Value, json};
 
 use crate::base::problem::Problem;
+use crate::features::audit::{self, Writes};
+use crate::features::identity::leavers;
 
 /// What every SCIM token starts with, so that scanners find leaked ones.
 pub const TOKEN_PREFIX: &str = "tns_";
@@ -167,6 +169,23 @@ impl Fault {
         Self::Problem(problem)
     }
 }
+
+/// What is written as people and groups are kept up to date.
+const KEEPS: &[&str] = &[
+    "person.created", "person.changed", "group.created", "group.changed", "group.deleted", "group.member_added",
+    "group.member_removed",
+];
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/scim-tokens", &["scim_token.created"]),
+    Writes::of("DELETE /api/scim-tokens/{id}", &["scim_token.revoked"]),
+    Writes::with(
+        audit::BY_SCIM,
+        &["person.provisioned", "person.unprovisioned"],
+        &[KEEPS, leavers::LEAVES, leavers::IS_TOLD],
+    ),
+];
 
 #[cfg(test)]
 mod tests {

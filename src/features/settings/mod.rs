@@ -14,6 +14,7 @@ pub mod store;
 use serde::{Deserialize, Serialize};
 
 use crate::base::time::Timestamp;
+use crate::features::audit::{self, Writes};
 
 /// A whole-number setting: its name, its range.
 #[derive(Debug, Clone, Copy)]
@@ -201,6 +202,16 @@ pub struct Effective<T> {
     /// When it was saved.
     pub changed_at: Option<Timestamp>,
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of(audit::AT_START, &["setting.changed"]),
+    Writes::of("PUT /api/settings/leavers", &["setting.changed"]),
+    Writes::of("PUT /api/settings/logging", &["setting.changed"]),
+    Writes::of("PUT /api/settings/notifications", &["setting.changed"]),
+    Writes::of("PUT /api/settings/profile", &["setting.changed"]),
+    Writes::of("PUT /api/settings/security", &["setting.changed"]),
+];
 
 #[cfg(test)]
 mod tests {

@@ -16,6 +16,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::base::time::Timestamp;
+use crate::features::audit::Writes;
 
 /// The levels, the worst first.
 pub const LEVELS: [&str; 5] = ["error", "warn", "info", "debug", "trace"];
@@ -40,3 +41,9 @@ pub struct LogEntry {
     /// The request it belongs to.
     pub request_id: Option<String>,
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of("POST /api/logs/purge", &["log.purged"]),
+    Writes::of("log-retention", &["log.purged"]),
+];

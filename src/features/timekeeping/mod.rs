@@ -19,6 +19,7 @@ pub mod store;
 use serde::Serialize;
 
 use crate::base::time::Timestamp;
+use crate::features::audit::{self, Writes};
 
 /// The job that tells administrators that the clock is in doubt.
 pub const TELL_DOUBT: &str = "tell-clock-doubt";
@@ -120,6 +121,12 @@ fn span(ms: i64) -> String {
         _ => format!("{} days", minutes / 1_440),
     }
 }
+
+/// What the operations and jobs of this feature write into the log.
+pub const WRITES: &[Writes] = &[
+    Writes::of(audit::WHEN_NOTICED, &["clock.doubted"]),
+    Writes::of("POST /api/clock/confirm", &["clock.confirmed"]),
+];
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,7 @@ pub mod events;
 pub mod exceptions;
 pub mod runs;
 pub mod tasks;
+pub mod writes;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ use crate::platform::http::Routes;
 use crate::platform::mail::Mailer;
 use crate::platform::queue::JobHandler;
 use crate::platform::store::Store;
+pub use writes::GOES_ON;
 
 /// What became of work that somebody owed who leaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,6 +39,8 @@ pub struct Lines {
     origin: String,
     signed: Option<Signed>,
     up_to: u64,
+    /// The last entry that can be selected.
+    last: u64,
     after: u64,
     entries: u64,
     begun: bool,
@@ -47,14 +49,17 @@ pub struct Lines {
 impl Lines {
     /// The selected entries of the log as it is now.
     pub async fn begin(store: Store, newest: Newest, kind: Kind, selection: Selection) -> Result<Self, Problem> {
-        let (up_to, origin, signed) = store
+        let (from, to) = (selection.from, selection.to);
+        let (up_to, span, origin, signed) = store
             .read(move |tx| {
                 let up_to = audit_store::head(tx)?.map_or(0, |(seq, _)| seq);
-                Ok((up_to, keys::list(tx)?.origin, ops::signed(tx, &newest)?))
+                let span = audit_store::span(tx, from, to)?;
+                Ok((up_to, span, keys::list(tx)?.origin, ops::signed(tx, &newest)?))
             })
             .await?;
+        let (after, last) = span.map_or((up_to, up_to), |(first, last)| (first - 1, last));
         let created_at = store.clock().now();
-        Ok(Self { store, kind, selection, created_at, origin, signed, up_to, after: 0, entries: 0, begun: false })
+        Ok(Self { store, kind, selection, created_at, origin, signed, up_to, last, after, entries: 0, begun: false })
     }
 
     /// The next lines; nothing when all are told. They may be none while there are more to come.
@@ -62,11 +67,11 @@ impl Lines {
         let mut lines = String::new();
         if !std::mem::replace(&mut self.begun, true) && self.kind == Kind::Csv {
             lines = csv::head(COLUMNS);
-        } else if self.after >= self.up_to {
+        } else if self.after >= self.last {
             return Ok(None);
         }
-        let (selection, after, up_to) = (self.selection.clone(), self.after, self.up_to);
-        let (rows, next) = self.store.read(move |tx| ops::rows(tx, &selection, after, up_to, PAGE)).await?;
+        let (selection, after, last) = (self.selection.clone(), self.after, self.last);
+        let (rows, next) = self.store.read(move |tx| ops::rows(tx, &selection, after, last, PAGE)).await?;
         self.after = next;
         self.entries += rows.len() as u64;
         for row in &rows {

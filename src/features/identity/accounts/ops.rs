@@ -64,7 +64,7 @@ pub fn disable_account(tx: &Tx<'_>, by: &Principal, email: &str) -> Result<(), P
 /// Switches the account of a leaver off for good: sessions and tokens end, system roles go. How many tokens
 /// were revoked.
 pub fn close_account(tx: &Tx<'_>, by: &Principal, account: &Account) -> Result<usize, Problem> {
-    let tokens = store::revoke_tokens(tx, &account.id)?;
+    let tokens = revoke_tokens(tx, by, &account.id)?;
     store::set_active(tx, &account.id, false)?;
     store::set_roles(tx, &account.id, &[])?;
     let new = json!({ "active": false, "roles": [], "tokensRevoked": tokens, "rolesBefore": account.roles });
@@ -84,7 +84,7 @@ pub fn enable_account(tx: &Tx<'_>, by: &Principal, id: &AccountId, roles: &[Syst
     let mut roles = roles.to_vec();
     roles.sort();
     roles.dedup();
-    store::revoke_tokens(tx, id)?;
+    revoke_tokens(tx, by, id)?;
     store::set_active(tx, id, true)?;
     store::set_roles(tx, id, &roles)?;
     record(tx, by, "account.enabled", &account, json!({ "active": true, "roles": roles }))?;
@@ -191,6 +191,17 @@ pub fn revoke_token(tx: &Tx<'_>, by: &Principal, id: &TokenId) -> Result<(), Pro
     if token.revoked_at.is_some() {
         return Ok(());
     }
+    end_token(tx, by, id)
+}
+
+/// Ends every token of an account; how many there were.
+fn revoke_tokens(tx: &Tx<'_>, by: &Principal, id: &AccountId) -> Result<usize, Problem> {
+    let tokens = store::list_usable_tokens(tx, id)?;
+    tokens.iter().try_for_each(|token| end_token(tx, by, token))?;
+    Ok(tokens.len())
+}
+
+fn end_token(tx: &Tx<'_>, by: &Principal, id: &TokenId) -> Result<(), Problem> {
     store::revoke_token(tx, id)?;
     audit::append(
         tx,

@@ -148,11 +148,12 @@ pub fn set_roles(tx: &Tx<'_>, id: &AccountId, roles: &[SystemRole]) -> Result<()
     Ok(())
 }
 
-/// Ends every token of an account; how many there were.
-pub fn revoke_tokens(tx: &Tx<'_>, id: &AccountId) -> Result<usize, Problem> {
-    tx.execute(
-        "UPDATE api_token SET revoked_at = ?2 WHERE account_id = ?1 AND revoked_at IS NULL AND expires_at > ?2",
+/// The tokens of an account that can be used, oldest first.
+pub fn list_usable_tokens(tx: &Tx<'_>, id: &AccountId) -> Result<Vec<TokenId>, Problem> {
+    tx.query(
+        "SELECT id FROM api_token WHERE account_id = ?1 AND revoked_at IS NULL AND expires_at > ?2 ORDER BY id",
         params![id, tx.now()],
+        |r| r.get("id"),
     )
 }
 

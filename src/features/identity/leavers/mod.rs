@@ -23,6 +23,13 @@ use crate::base::id::{LeaveId, RunId};
 use crate::base::time::Timestamp;
 use crate::features::settings::NumberSetting;
 
+/// What is written where it is said whether somebody is there: that they come back, or that their leave waits.
+pub const IS_TOLD: &[&str] = &["person.reactivated", "person.leave_withdrawn", "person.leave_held"];
+
+/// What is written when somebody leaves, by whatever way; what they held ends by a job.
+pub const LEAVES: &[&str] =
+    &["person.deactivated", "person.left", "account.closed", "token.revoked", "group.member_removed"];
+
 /// The job that ends what a leaver held.
 pub const END_LEAVER: &str = "end-leaver-access";
 /// The job that tells administrators of people whose leaving is held.

@@ -14,7 +14,7 @@ use crate::base::problem::Problem;
 use crate::features::audit::{self, Entry};
 use crate::features::identity::accounts::{self, store::people_with_role};
 use crate::features::identity::people::store::{count_active, get_person};
-use crate::features::identity::people::{Person, ops::record_because};
+use crate::features::identity::people::{Person, ops::{record_because, set_member}};
 use crate::features::settings::{self, Source, Started};
 use crate::platform::queue::{JobDraft, enqueue};
 use crate::platform::store::Tx;
@@ -116,7 +116,11 @@ fn carry_out(tx: &Tx<'_>, by: &Principal, leave: &Leave) -> Result<(), Problem> 
     store::set_active(tx, &before.id, false)?;
     let after = get_person(tx, &before.id)?;
     record_because(tx, by, "person.deactivated", Some(leave.reason.clone()), Some(&before), &after)?;
-    let mut result = json!({ "groups": store::leave_groups(tx, &before.id)? });
+    let groups = store::list_groups(tx, &before.id)?;
+    for group in &groups {
+        set_member(tx, by, group, &before.id, false)?;
+    }
+    let mut result = json!({ "groups": groups });
     if let Some(account) = accounts::store::find_by_person(tx, &before.id)? {
         result["tokens"] = json!(accounts::ops::close_account(tx, by, &account)?);
         result["systemRoles"] = json!(account.roles);

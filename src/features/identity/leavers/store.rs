@@ -115,15 +115,13 @@ pub fn update_result(tx: &Tx<'_>, id: &LeaveId, result: &JsonValue, done: bool) 
     Ok(())
 }
 
-/// Takes somebody out of every group; which ones.
-pub fn leave_groups(tx: &Tx<'_>, person: &PersonId) -> Result<Vec<String>, Problem> {
-    let names = tx.query(
+/// The names of the groups that somebody is in.
+pub fn list_groups(tx: &Tx<'_>, person: &PersonId) -> Result<Vec<String>, Problem> {
+    tx.query(
         "SELECT g.name FROM group_member m JOIN person_group g ON g.id = m.group_id WHERE m.person_id = ?1 ORDER BY g.name",
         params![person],
         |r| r.get("name"),
-    )?;
-    tx.execute("DELETE FROM group_member WHERE person_id = ?1", params![person])?;
-    Ok(names)
+    )
 }
 
 /// Stores whether somebody is active.
