@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::{Keep, KeepFuture, Record};
 use crate::base::problem::Problem;
@@ -11,14 +12,14 @@ use crate::base::problem::Problem;
 /// The name of the newest one, as C2SP `tlog-tiles` has it.
 const NEWEST: &str = "checkpoint";
 
-/// A folder of checkpoints.
+/// A folder of checkpoints. Clones share whose turn it is to write.
 #[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
+pub struct Folder(PathBuf, Arc<Mutex<()>>);
 
 impl Folder {
     /// This folder; it is made with the first checkpoint.
     pub fn new(path: impl Into<PathBuf>) -> Self {
-        Self(path.into())
+        Self(path.into(), Arc::default())
     }
 
     fn fault(&self, e: &io::Error) -> Problem {
@@ -28,6 +29,8 @@ impl Folder {
     }
 
     fn put_now(&self, name: &str, note: &str) -> io::Result<()> {
+        // Two at once would move each other's unfinished file into place, and move the pointer back.
+        let _turn = self.1.lock().unwrap_or_else(PoisonError::into_inner);
         DirBuilder::new().recursive(true).mode(0o750).create(&self.0)?;
         let target = self.0.join(name);
         if !target.exists() {
@@ -145,5 +148,23 @@ mod tests {
         let folder = Folder::new(blocked.join("checkpoints"));
         let fault = folder.fault(&folder.put_now("1.note", "one").unwrap_err()).to_string();
         assert!(fault.contains("AUDIT_CHECKPOINT_PATH") && fault.contains("file/checkpoints"), "{fault}");
+    }
+
+    #[test]
+    fn checkpoints_that_come_at_once_are_all_there_as_a_whole() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = Folder::new(dir.path());
+        let name = |n: usize| format!("{n:020}-20260101T000000.000Z.note");
+        let note = |n: usize| format!("note {n}\n").repeat(100);
+        std::thread::scope(|threads| {
+            for first in 0..8 {
+                let folder = folder.clone();
+                threads.spawn(move || (first..200).step_by(8).for_each(|n| folder.put_now(&name(n), &note(n)).unwrap()));
+            }
+        });
+        for n in 0..200 {
+            assert_eq!(fs::read_to_string(dir.path().join(name(n))).unwrap(), note(n), "checkpoint {n}");
+        }
+        assert_eq!(fs::read_to_string(dir.path().join(NEWEST)).unwrap(), note(199));
     }
 }
